@@ -1,0 +1,330 @@
+"""Why something was refused: one class per reason.
+
+The reason is the metric label, the audit word and the ``reason`` of the problem document: it is the name of the
+class, written with underscores (``TokenExpired`` is ``token_expired``), so that it stands in one place. Names are
+stable: dashboards and audits hold them. The HTTP answer to each stands in one table, ``flow/rescue.py``.
+
+A detail is for people: it names the rule and the limit, never a token, a key or a value that came from outside.
+"""
+
+import re
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Side(StrEnum):
+    """Whose fault it was: the one who called us, the one whom we called, or ourselves."""
+
+    DOWNSTREAM = "downstream"
+    UPSTREAM = "upstream"
+    INTERNAL = "internal"
+
+
+REASONS: dict[str, type["ProxyError"]] = {}
+"""Every reason with its class, in the order in which they stand below."""
+
+
+class ProxyError(Exception):
+    """A refusal with its reason. Raise a class that has one: never this, never a group."""
+
+    reason: ClassVar[str]
+    side: ClassVar[Side] = Side.DOWNSTREAM
+
+    def __init_subclass__(cls, *, group: bool = False) -> None:
+        if not group:
+            cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+            REASONS[cls.reason] = cls
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail or self.reason)
+        self.detail = detail
+
+
+class ConnectionRefusal(ProxyError, group=True):
+    """The connection is refused before a byte of it reaches the app."""
+
+
+class Plaintext(ConnectionRefusal):
+    """Bytes that are not TLS came to a TLS port."""
+
+
+class HandshakeFailed(ConnectionRefusal):
+    """The TLS handshake failed."""
+
+
+class HandshakeTimeout(ConnectionRefusal):
+    """The TLS handshake passed its deadline."""
+
+
+class CertificateMissing(ConnectionRefusal):
+    """The peer showed no certificate."""
+
+
+class CertificateExpired(ConnectionRefusal):
+    """The certificate is not valid now."""
+
+
+class UntrustedChain(ConnectionRefusal):
+    """The chain does not end in the bundle of the trust domain that the leaf claims."""
+
+
+class NotAnSvid(ConnectionRefusal):
+    """The certificate breaks a rule of X509-SVID (specs 2.2)."""
+
+
+class UnknownTrustDomain(ConnectionRefusal):
+    """No bundle is known for the trust domain that the leaf claims."""
+
+
+class PeerNotAllowed(ConnectionRefusal):
+    """No policy admits this SPIFFE ID."""
+
+
+class PeerUnexpected(ConnectionRefusal):
+    """The peer is a valid workload, but not the one that was expected."""
+
+
+class GrantEnded(ConnectionRefusal):
+    """The grant of this connection has ended."""
+
+
+class Unavailable(ProxyError, group=True):
+    """We cannot serve now; the caller may come back."""
+
+    side = Side.INTERNAL
+
+
+class Overloaded(Unavailable):
+    """A limit of ours is reached."""
+
+
+class NotReady(Unavailable):
+    """Identity, keys or policy are not loaded yet."""
+
+
+class Draining(Unavailable):
+    """The sidecar is ending."""
+
+
+class BadMessage(ProxyError, group=True):
+    """The message is refused as HTTP (specs 6)."""
+
+
+class BadRequest(BadMessage):
+    """The head breaks the grammar of RFC 9112."""
+
+
+class BadFraming(BadMessage):
+    """Two parsers could read the length of this message differently."""
+
+
+class BadHost(BadMessage):
+    """Host is missing, repeated or malformed."""
+
+
+class BadVersion(BadMessage):
+    """Not HTTP/1.0 or HTTP/1.1."""
+
+
+class HeadTooLarge(BadMessage):
+    """The head is larger than the limit."""
+
+
+class TooManyFields(BadMessage):
+    """The head has more fields than the limit."""
+
+
+class TargetTooLong(BadMessage):
+    """The request target is longer than the limit."""
+
+
+class HeadTimeout(BadMessage):
+    """The head did not come in time."""
+
+
+class BodyTimeout(BadMessage):
+    """The body did not come in time."""
+
+
+class MethodRefused(BadMessage):
+    """This method is not served here."""
+
+
+class CodingUnknown(BadMessage):
+    """A transfer coding other than chunked."""
+
+
+class ExpectationUnknown(BadMessage):
+    """An expectation other than 100-continue."""
+
+
+class AmbiguousPath(BadMessage):
+    """The path can be read in two ways."""
+
+
+class OwnedField(BadMessage):
+    """A field that only the sidecar may set or drop."""
+
+
+class LoopDetected(BadMessage):
+    """The request has passed here before."""
+
+
+class ClientClosed(BadMessage):
+    """The caller went away before the answer."""
+
+
+class TokenRefusal(ProxyError, group=True):
+    """The transaction token is refused (specs 1.5)."""
+
+
+class TokenMissing(TokenRefusal):
+    """No Txn-Token."""
+
+
+class TokenRepeated(TokenRefusal):
+    """More than one Txn-Token."""
+
+
+class TokenTooLarge(TokenRefusal):
+    """The token is larger than the limit."""
+
+
+class TokenMalformed(TokenRefusal):
+    """Not a compact JWS."""
+
+
+class TokenWrongType(TokenRefusal):
+    """Typ is not txntoken+jwt."""
+
+
+class TokenAlgorithmRefused(TokenRefusal):
+    """The algorithm is not the one of the key."""
+
+
+class TokenUnknownKey(TokenRefusal):
+    """No key has this kid."""
+
+
+class TokenBadSignature(TokenRefusal):
+    """The signature does not verify."""
+
+
+class TokenClaimsInvalid(TokenRefusal):
+    """A required claim is missing or has the wrong type."""
+
+
+class TokenExpired(TokenRefusal):
+    """Exp has passed."""
+
+
+class TokenFromFuture(TokenRefusal):
+    """Iat is in the future."""
+
+
+class TokenLifetimeTooLong(TokenRefusal):
+    """Exp - iat is longer than the limit."""
+
+
+class TokenWrongAudience(TokenRefusal):
+    """Aud is another trust domain."""
+
+
+class TokenWrongIssuer(TokenRefusal):
+    """Iss is not the issuer of the keys."""
+
+
+class Denied(ProxyError, group=True):
+    """The policy does not allow it."""
+
+
+class RouteNotAllowed(Denied):
+    """No route of the grant matches."""
+
+
+class ScopeMissing(Denied):
+    """The route needs a scope that the token lacks."""
+
+
+class ScopeBeyondGrant(Denied):
+    """The token holds a scope that this connection may not use."""
+
+
+class AudienceBeyondGrant(Denied):
+    """The token is for an audience that this connection may not use."""
+
+
+class DestinationUnknown(Denied):
+    """No destination has this authority."""
+
+
+class UpstreamFailure(ProxyError, group=True):
+    """The one whom we called failed."""
+
+    side = Side.UPSTREAM
+
+
+class UpstreamDown(UpstreamFailure):
+    """No connection could be made."""
+
+
+class UpstreamTimeout(UpstreamFailure):
+    """No answer in time."""
+
+
+class UpstreamReset(UpstreamFailure):
+    """The connection ended before the answer was whole."""
+
+
+class UpstreamBadResponse(UpstreamFailure):
+    """The answer breaks the grammar or framing of RFC 9112."""
+
+
+class UpstreamRefusedUs(UpstreamFailure):
+    """The upstream ended the TLS handshake: it does not accept our identity."""
+
+
+class UpstreamUntrusted(UpstreamFailure):
+    """The upstream is not the workload that the destination names."""
+
+
+class UpstreamOverloaded(UpstreamFailure):
+    """All connections to the upstream are in use."""
+
+
+class TtsUnavailable(UpstreamFailure):
+    """The Transaction Token Service cannot be reached."""
+
+
+class TtsRefused(UpstreamFailure):
+    """The Transaction Token Service refused the request."""
+
+
+class TtsBadAnswer(UpstreamFailure):
+    """The answer of the Transaction Token Service breaks RFC 8693 or the draft."""
+
+
+class Unusable(ProxyError, group=True):
+    """What we were given to work with cannot be used."""
+
+    side = Side.INTERNAL
+
+
+class KeysUnavailable(Unusable):
+    """No verification keys are loaded."""
+
+
+class ConfigInvalid(Unusable):
+    """The configuration is refused."""
+
+
+class IdentityInvalid(Unusable):
+    """The SVID, key or bundle is refused."""
+
+
+class KeysInvalid(Unusable):
+    """The JWK Set is refused."""
+
+
+class Internal(Unusable):
+    """A fault of ours."""

@@ -1,0 +1,1 @@
+"""The loop, its tasks, its deadlines and its sockets: what every room above stands on."""

@@ -1,0 +1,61 @@
+"""Deadlines without a timer each: a connection writes a number, one sweep compares all of them.
+
+A ``call_later`` for each request costs more than the request's own bookkeeping. Here the hot path only assigns
+``watched.deadline``; a sweep every ``PERIOD_S`` finds those that have passed. A deadline is therefore late by up to
+one period, never early.
+"""
+
+import asyncio
+import math
+from typing import Protocol
+
+PERIOD_S = 0.1
+"""Short beside the smallest timeout that a person would set (1 s), long beside the cost of a sweep."""
+
+NEVER = math.inf
+
+
+class Watched(Protocol):
+    """What has a deadline: seconds on the loop's clock, or ``NEVER``."""
+
+    deadline: float
+
+    def on_deadline(self) -> None:
+        """The deadline has passed. Called again each period until it is moved."""
+
+
+class Deadlines:
+    """The one sweep of a loop."""
+
+    __slots__ = ("_handle", "_loop", "_watched")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watched: set[Watched] = set()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def watch(self, watched: Watched) -> None:
+        """Compare ``watched.deadline`` from now on."""
+        self._watched.add(watched)
+        if self._handle is None:
+            self._handle = self._loop.call_later(PERIOD_S, self._sweep)
+
+    def forget(self, watched: Watched) -> None:
+        """Stop comparing it."""
+        self._watched.discard(watched)
+
+    def close(self) -> None:
+        """End the sweep."""
+        self._watched.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for watched in [w for w in self._watched if w.deadline <= now]:
+            watched.on_deadline()
+        self._handle = self._loop.call_later(PERIOD_S, self._sweep) if self._watched else None

@@ -1,0 +1,85 @@
+"""Transports by choice of loop: uvloop with aiofastnet (the fast one), uvloop alone, or stock asyncio.
+
+A loop that aiofastnet has patched still has uvloop's own ``connect_accepted_socket``, so the two calls that make
+transports are here and nowhere else. Both take an already connected socket, and the TLS context by name, so that each
+connection starts with the newest one.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import aiofastnet
+import uvloop
+
+SHUTDOWN_S = 2.0
+"""How long a closing TLS connection waits for the other side's close_notify."""
+
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+class EventLoop(StrEnum):
+    """The values of ``event_loop:`` in the YAML."""
+
+    FAST = "uvloop+aiofastnet"
+    UVLOOP = "uvloop"
+    ASYNCIO = "asyncio"
+
+
+def new_loop(kind: EventLoop) -> asyncio.AbstractEventLoop:
+    """Make a loop of that kind."""
+    if kind is EventLoop.ASYNCIO:
+        return asyncio.SelectorEventLoop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class Transports:
+    """Makes the transports of one loop."""
+
+    __slots__ = ("_fast", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, kind: EventLoop) -> None:
+        self.loop = loop
+        self._fast = kind is EventLoop.FAST
+
+    async def accepted(
+        self,
+        factory: Callable[[], P],
+        sock: socket.socket,
+        context: ssl.SSLContext | None,
+        handshake_timeout_s: float,
+    ) -> tuple[asyncio.Transport, P]:
+        """Wrap a socket that was accepted; with a context, after the TLS handshake as server."""
+        options = _tls_options(context, handshake_timeout_s)
+        if self._fast:
+            return await aiofastnet.connect_accepted_socket(self.loop, factory, sock, **options)
+        transport, protocol = await self.loop.connect_accepted_socket(factory, sock, **options)
+        return transport, protocol
+
+    async def connected(
+        self,
+        factory: Callable[[], P],
+        sock: socket.socket,
+        context: ssl.SSLContext | None,
+        server_hostname: str | None,
+        handshake_timeout_s: float,
+    ) -> tuple[asyncio.Transport, P]:
+        """Wrap a socket that we connected; with a context, after the TLS handshake as client."""
+        options = _tls_options(context, handshake_timeout_s)
+        if context is not None:
+            options["server_hostname"] = server_hostname or ""
+        if self._fast:
+            return await aiofastnet.create_connection(self.loop, factory, sock=sock, **options)
+        transport, protocol = await self.loop.create_connection(factory, sock=sock, **options)
+        return transport, protocol
+
+
+def _tls_options(context: ssl.SSLContext | None, handshake_timeout_s: float) -> dict[str, Any]:
+    if context is None:
+        return {}
+    return {"ssl": context, "ssl_handshake_timeout": handshake_timeout_s, "ssl_shutdown_timeout": SHUTDOWN_S}
