@@ -1,0 +1,30 @@
+"""The whole of one sidecar's configuration: the Settings of every room, side by side."""
+
+from dataclasses import dataclass
+
+from proxy.admin.settings import AdminSettings
+from proxy.flow.settings import InboundSettings, OutboundSettings
+from proxy.identity.settings import IdentitySettings
+from proxy.net.transport import EventLoop
+from proxy.observe.settings import AccessLogSettings
+from proxy.policy.settings import DestinationSettings, PolicySettings
+from proxy.tls.settings import TlsSettings
+from proxy.tokens.settings import TokenSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarSettings:
+    """Frozen; a reload makes another one. At least one of ``inbound`` and ``outbound`` is there."""
+
+    service: str
+    event_loop: EventLoop
+    identity: IdentitySettings
+    tls: TlsSettings
+    tokens: TokenSettings
+    policy: PolicySettings
+    destinations: tuple[DestinationSettings, ...]
+    inbound: InboundSettings | None
+    outbound: OutboundSettings | None
+    admin: AdminSettings
+    access_log: AccessLogSettings
+    shutdown_grace_s: float = 30.0

@@ -1,0 +1,48 @@
+"""The two listeners and their patience."""
+
+from dataclasses import dataclass, field
+
+from proxy.http1.limits import Limits
+from proxy.upstream.settings import PoolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. None of them limits a stream that moves."""
+
+    head_s: float = 10.0  # from the first byte of a head to its last
+    idle_s: float = 75.0  # a connection between two requests
+    body_s: float = 30.0  # between two pieces of a request body
+    first_byte_s: float = 60.0  # from the whole request to the head of the answer
+    stream_idle_s: float = 300.0  # between two pieces of an answer, or of a tunnel, in either direction
+    linger_s: float = 1.0  # reading on after an early answer, so that a reset does not eat it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerSettings:
+    """What both listeners have."""
+
+    host: str
+    port: int
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    max_connections: int = 10_000
+    max_handshakes: int = 256  # in flight at once; more wait in the kernel's queue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundSettings:
+    """From the mesh to the app."""
+
+    listener: ListenerSettings
+    app_host: str
+    app_port: int
+    pool: PoolSettings = field(default_factory=PoolSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundSettings:
+    """From the app to the mesh."""
+
+    listener: ListenerSettings
+    pool: PoolSettings = field(default_factory=lambda: PoolSettings(idle_s=60.0))  # below our own inbound idle_s

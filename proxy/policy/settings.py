@@ -1,0 +1,72 @@
+"""Policy as it is written: strings, before ``compile`` has understood them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """One ``{match: "GET /orders/{id}", scopes: [...]}``."""
+
+    match: str
+    scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings:
+    """One rule: these peers may hold tokens of at most these scopes, and use these routes.
+
+    ``peers``: ``spiffe://td/path`` exactly, ``spiffe://td/path/*`` everything below that path, ``spiffe://td/*``
+    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone.
+    """
+
+    name: str
+    peers: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+    audiences: tuple[str, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+
+
+class Ambiguity(StrEnum):
+    """The ways in which a path can be read twice; each is refused unless it is allowed by this name."""
+
+    EMPTY_SEGMENT = "empty_segment"  # //
+    DOT_SEGMENT = "dot_segment"  # /./ and /../, also as %2e
+    ENCODED_SLASH = "encoded_slash"  # %2f
+    BACKSLASH = "backslash"  # \ and %5c
+    SEMICOLON = "semicolon"  # ; and %3b
+    ENCODED_NUL = "encoded_nul"  # %00
+    ENCODED_UNRESERVED = "encoded_unreserved"  # %61 for a: two spellings of one path
+    BAD_ENCODING = "bad_encoding"  # % without two hexadecimal digits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """All rules of the inbound listener."""
+
+    rules: tuple[RuleSettings, ...]
+    allow: frozenset[Ambiguity] = frozenset()
+
+
+class Protection(StrEnum):
+    """How a destination is reached."""
+
+    MTLS = "mtls"  # a workload, known by its SPIFFE ID
+    WEB = "web"  # https outside the mesh, known by its host name and the system's certificate store
+    PLAIN = "plain"  # http, unprotected; only where the operator says so by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationSettings:
+    """One entry of ``outbound.destinations``.
+
+    ``host`` is what the app calls: a name, or ``name:port`` (without a port, any port). ``address`` is
+    ``host:port`` to dial. A destination in our own trust domain gets the transaction's token; any other never does.
+    ``token_scope``: the scopes to ask the token service for when the app brought no token; None means never ask.
+    """
+
+    host: str
+    address: str
+    protection: Protection = Protection.MTLS
+    spiffe_id: str | None = None
+    token_scope: tuple[str, ...] | None = None

@@ -1,0 +1,29 @@
+"""Which transaction tokens are believed, and where one is asked for."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """The Transaction Token Service (specs 1.7 to 1.14): HTTPS, reached with our SVID, known by its SPIFFE ID."""
+
+    url: str
+    spiffe_id: str
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSettings:
+    """The rules of specs 1.5 and the limits that it leaves to us. Seconds and bytes."""
+
+    audience: str
+    keys: str  # the path of a JWK Set, or its http(s) URL
+    issuer: str | None = None
+    keys_spiffe_id: str | None = None  # an https URL is fetched from this workload; without it, by the Web PKI
+    refresh_s: float = 300.0  # keys are published minutes before they sign; as SPIFFE's default refresh hint
+    learn_interval_s: float = 5.0  # at most one fetch for unknown kids in this time, however many ask
+    skew_s: float = 2.0  # tokens live seconds to minutes; a minute of skew would be longer than some of them
+    max_lifetime_s: float = 3600.0  # "minutes or less" (specs 1.13); more is a mistake of the issuer
+    max_bytes: int = 16384  # a quarter of the head limit
+    cache_entries: int = 10_000
+    service: ServiceSettings | None = None
