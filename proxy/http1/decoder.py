@@ -1,0 +1,217 @@
+"""Both decoders: a head, then its body, then the next head. See the package's docstring for the contract."""
+
+from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge, TargetTooLong, UpstreamBadResponse
+from proxy.http1.body import BodyDecoder
+from proxy.http1.grammar import TOKEN
+from proxy.http1.head import parse_request_head, parse_response_head
+from proxy.http1.limits import Limits
+from proxy.http1.message import END, EndOfMessage, RequestEvent, RequestHead, ResponseEvent, ResponseHead
+
+_METHOD_BYTES = 32  # the longest registered method has 17 characters; more is not HTTP
+
+
+class _Decoder:
+    __slots__ = ("_body", "_buffer", "_limits", "_searched")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buffer = b""
+        self._searched = 0
+        self._body: BodyDecoder | None = None
+
+    @property
+    def buffered_bytes(self) -> int:
+        """How many received bytes no event has given out yet."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes that came."""
+        self._buffer = self._buffer + data if self._buffer else data
+
+    def release(self) -> bytes:
+        """Give up what is buffered: the message has become a tunnel (101)."""
+        rest, self._buffer = self._buffer, b""
+        self._searched = 0
+        return rest
+
+    def _take_head(self) -> bytes | None:
+        """Cut the head off the buffer; None while it is not whole."""
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n", self._searched)
+        limit = self._limits.head_bytes
+        if end < 0:
+            if len(buffer) > limit:
+                raise HeadTooLarge(f"the head is larger than {limit} bytes")
+            if buffer.count(b"\n") != buffer.count(b"\r\n"):
+                raise BadRequest("a LF alone in the head")
+            self._searched = max(0, len(buffer) - 3)
+            return None
+        end += 4
+        if end > limit:
+            raise HeadTooLarge(f"the head is larger than {limit} bytes")
+        self._searched = 0
+        self._buffer = buffer[end:]
+        return buffer[:end]
+
+    def _take_body(self, body: BodyDecoder) -> bytes | EndOfMessage | None:
+        event, consumed = body.take(self._buffer)
+        if consumed:
+            self._buffer = self._buffer[consumed:]
+        if event.__class__ is EndOfMessage:
+            self._body = None
+        return event
+
+
+class RequestDecoder(_Decoder):
+    """Requests, one after the other."""
+
+    __slots__ = ("_blank",)
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._blank = False
+
+    @property
+    def in_head(self) -> bool:
+        """Whether a head has begun to come and is not whole."""
+        return self._body is None and bool(self._buffer)
+
+    def next_event(self) -> RequestEvent | None:
+        """Give the next event, or None when more bytes are needed.
+
+        A head with ``length`` 0 is a whole message: no end follows it.
+
+        Raises:
+            BadMessage: refused; the connection must end after the answer.
+
+        """
+        if self._body is not None:
+            return self._take_body(self._body)
+        buffer = self._buffer
+        if not buffer:
+            return None
+        if not self._blank and buffer[0] in b"\r\n" and not self._skip_blank_line():
+            return None
+        raw = self._take_head()
+        if raw is None:
+            self._doubt()
+            return None
+        self._blank = False
+        head = parse_request_head(raw, self._limits)
+        if head.length != 0:
+            self._body = BodyDecoder(head.length, self._limits)
+        return head
+
+    def receive_eof(self) -> None:
+        """Take the end of the stream.
+
+        Raises:
+            BadRequest, BadFraming: in the middle of a message.
+
+        """
+        if self._body is not None:
+            raise BadFraming("the connection ended inside a body")
+        if self._buffer:
+            raise BadRequest("the connection ended inside a head")
+
+    def _skip_blank_line(self) -> bool:
+        """Skip the one CRLF that RFC 9112 section 2.2 lets come before a request line."""
+        if not self._buffer.startswith(b"\r\n"):
+            if self._buffer == b"\r":
+                return False
+            raise BadRequest("a CR or LF alone before the request line")
+        self._blank = True
+        self._buffer = self._buffer[2:]
+        return bool(self._buffer)
+
+    def _doubt(self) -> None:
+        """Refuse a head that is not whole as soon as it cannot become good: garbage gets its answer at once."""
+        line, end, _ = self._buffer.partition(b"\r\n")
+        method, space, rest = line.partition(b" ")
+        if (not space and len(method) > _METHOD_BYTES) or (method and not TOKEN.fullmatch(method)):
+            if not (end == b"" and method.endswith(b"\r") and TOKEN.fullmatch(method[:-1])):
+                raise BadRequest("the request line does not begin with a method")
+        elif len(rest) > self._limits.target_bytes + len(b" HTTP/1.1\r"):
+            raise TargetTooLong(f"the target is longer than {self._limits.target_bytes} bytes")
+
+
+class ResponseDecoder(_Decoder):
+    """Responses to requests that were sent one at a time: call ``expect`` before each."""
+
+    __slots__ = ("_interims", "_method")
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(limits)
+        self._method: bytes | None = None
+        self._interims = 0
+
+    def expect(self, method: bytes) -> None:
+        """Tell the method of the request that was sent: the framing of its response depends on it."""
+        self._method = method
+        self._interims = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no response is expected and nothing is buffered: the connection may be used again."""
+        return self._method is None and not self._buffer
+
+    def next_event(self) -> ResponseEvent | None:
+        """Give the next event, or None when more bytes are needed.
+
+        A final head with ``length`` 0 is a whole message: no end follows it.
+
+        Raises:
+            UpstreamBadResponse: refused; the connection must end.
+
+        """
+        try:
+            return self._next_event()
+        except BadMessage as error:
+            raise UpstreamBadResponse(error.detail) from error
+
+    def _next_event(self) -> ResponseEvent | None:
+        if self._body is not None:
+            event = self._take_body(self._body)
+            if event.__class__ is EndOfMessage:
+                self._method = None
+            return event
+        if not self._buffer:
+            return None
+        if self._method is None:
+            raise BadRequest("bytes came that no request asked for")
+        raw = self._take_head()
+        if raw is None:
+            if not self._buffer.startswith(b"HTTP/1."[: len(self._buffer)]):
+                raise BadRequest("the answer does not begin with HTTP/1.")
+            return None
+        head = parse_response_head(raw, self._method, self._limits)
+        self._follow(head)
+        return head
+
+    def _follow(self, head: ResponseHead) -> None:
+        if head.status < 200 and head.status != 101:
+            self._interims += 1
+            if self._interims > self._limits.interim_responses:
+                raise BadRequest(f"more than {self._limits.interim_responses} interim responses")
+        elif head.length == 0:
+            self._method = None
+        else:
+            self._body = BodyDecoder(head.length, self._limits)
+
+    def receive_eof(self) -> EndOfMessage | None:
+        """Take the end of the stream: END when it ends a body, None when nothing was expected.
+
+        Raises:
+            UpstreamBadResponse: in the middle of a message.
+
+        """
+        if self._body is not None and self._body.until_close:
+            self._body = None
+            self._method = None
+            return END
+        if self._method is None and self._body is None and not self._buffer:
+            return None
+        raise UpstreamBadResponse("the connection ended inside the answer")
+
+
+__all__ = ["RequestDecoder", "RequestHead", "ResponseDecoder", "ResponseHead"]

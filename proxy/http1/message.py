@@ -1,0 +1,77 @@
+"""The events of a decoder. The data of a body comes as plain ``bytes``, so that the common event costs nothing."""
+
+UNTIL_CLOSE = -1
+"""The length of a response body that only the end of the connection ends (RFC 9112 section 6.3, rule 8)."""
+
+CHUNKED = None
+"""The length of a body in the chunked coding: not known before its end."""
+
+
+class RequestHead:
+    """The head of a request whose grammar, framing and target were accepted.
+
+    ``target`` is in origin-form (or ``*``); ``authority`` is the effective one: of the target in absolute-form,
+    else of Host; empty only in HTTP/1.0 without Host. ``lines`` are the fields that may be forwarded, each written
+    anew as ``name: value``. ``held`` are the fields on which a step of ours decides, by lower-case name. ``length``:
+    0 for no body, a count of bytes, or ``CHUNKED``.
+    """
+
+    __slots__ = ("authority", "held", "keep_alive", "length", "lines", "method", "raw_bytes", "target", "version")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        authority: bytes,
+        version: int,
+        lines: list[bytes],
+        held: dict[bytes, list[bytes]],
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.authority = authority
+        self.version = version
+        self.lines = lines
+        self.held = held
+        self.length: int | None = 0
+        self.keep_alive = True
+        self.raw_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"RequestHead({self.method!r}, length={self.length})"
+
+
+class ResponseHead:
+    """The head of a response, as ``RequestHead``. An interim response has a status below 200 and no body."""
+
+    __slots__ = ("held", "keep_alive", "length", "lines", "reason", "status", "version")
+
+    def __init__(
+        self, status: int, reason: bytes, version: int, lines: list[bytes], held: dict[bytes, list[bytes]]
+    ) -> None:
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self.lines = lines
+        self.held = held
+        self.length: int | None = 0
+        self.keep_alive = True
+
+    def __repr__(self) -> str:
+        return f"ResponseHead({self.status}, length={self.length})"
+
+
+class EndOfMessage:
+    """The end of a body, with the trailers that may be forwarded, each as ``name: value``."""
+
+    __slots__ = ("trailers",)
+
+    def __init__(self, trailers: tuple[bytes, ...] = ()) -> None:
+        self.trailers = trailers
+
+
+END = EndOfMessage()
+"""The end of a message without trailers: nearly every one."""
+
+RequestEvent = RequestHead | bytes | EndOfMessage
+ResponseEvent = ResponseHead | bytes | EndOfMessage
