@@ -1,0 +1,115 @@
+"""What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log."""
+
+from typing import TYPE_CHECKING
+
+from proxy.errors import ClientClosed, ProxyError, Side
+from proxy.flow.runtime import Runtime
+from proxy.observe.access_log import AccessRecord
+from proxy.observe.catalog import Decision, Direction
+
+if TYPE_CHECKING:
+    from proxy.flow.exchange import Exchange
+
+
+class Account:
+    """What the steps have learned so far, in bytes and seconds. ``own_s`` is our own time."""
+
+    __slots__ = (
+        "_runtime",
+        "direction",
+        "local",
+        "own_s",
+        "peer",
+        "request_bytes",
+        "response_bytes",
+        "status",
+        "trace_id",
+    )
+
+    def __init__(self, runtime: Runtime, direction: Direction, peer: str | None, local: str | None) -> None:
+        self._runtime = runtime
+        self.direction: Direction = direction
+        self.peer = peer
+        self.local = local
+        self.own_s = 0.0
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.status = 0
+        self.trace_id: bytes | None = None
+
+    def close(self, exchange: "Exchange", now: float) -> None:
+        """Write down an exchange that was forwarded and answered."""
+        self._write(exchange, "allow", "", now)
+
+    def fail(self, exchange: "Exchange", error: ProxyError, now: float) -> None:
+        """Write down an exchange that was refused, or broke."""
+        self._write(exchange, verdict(error), error.reason, now)
+
+    def _write(self, exchange: "Exchange", decision: Decision, reason: str, now: float) -> None:
+        metrics = self._runtime.metrics
+        permit = exchange.permit
+        rule = permit.rule if permit is not None else ""
+        method = exchange.head.method
+        duration = now - exchange.started
+        if self.direction == "inbound":
+            route = permit.route if permit is not None else ""
+            metrics.server_duration(method, self.status, route, reason).observe(duration)
+            metrics.overhead_inbound.observe(self.own_s)
+        else:
+            metrics.client_duration(method, self.status, reason, rule).observe(duration)
+            metrics.overhead_outbound.observe(self.own_s)
+        metrics.decision(self.direction, decision, reason, rule).inc()
+        if self._runtime.access_log.enabled:
+            self._log(exchange, decision, reason, duration)
+
+    def _log(self, exchange: "Exchange", decision: Decision, reason: str, duration: float) -> None:
+        permit, token = exchange.permit, exchange.token
+        destination = permit.destination if permit is not None else None
+        self._runtime.access_log.write(
+            AccessRecord(
+                time=self._runtime.now(),
+                kind="request",
+                direction=self.direction,
+                decision=decision,
+                reason=reason,
+                rule=permit.rule if permit is not None else None,
+                peer=self.peer,
+                local=self.local,
+                txn=token.txn if token is not None else None,
+                token_sha256=token.digest if token is not None else None,
+                trace_id=self.trace_id,
+                method=exchange.head.method,
+                route=permit.route if permit is not None and destination is None else None,
+                destination=destination.name if destination is not None else None,
+                status=self.status,
+                duration_s=duration,
+                overhead_s=self.own_s,
+                request_bytes=self.request_bytes,
+                response_bytes=self.response_bytes,
+            )
+        )
+
+
+def verdict(error: ProxyError) -> Decision:
+    """Tell a refusal, which somebody else has to mend, from a failure."""
+    return "deny" if error.side is Side.DOWNSTREAM and not isinstance(error, ClientClosed) else "error"
+
+
+def write_connection(
+    runtime: Runtime, direction: Direction, error: ProxyError, peer: str | None, local: str | None
+) -> None:
+    """Write down a connection, or a message without a readable head, that was refused."""
+    decision = verdict(error)
+    runtime.metrics.decision(direction, decision, error.reason, "").inc()
+    if runtime.access_log.enabled:
+        runtime.access_log.write(
+            AccessRecord(
+                time=runtime.now(),
+                kind="connection",
+                direction=direction,
+                decision=decision,
+                reason=error.reason,
+                peer=peer,
+                local=local,
+            )
+        )

@@ -1,0 +1,336 @@
+"""A connection from someone who asks: reads requests one after the other, answers them in order.
+
+What is done with a request is told by ``on_request`` of the two subclasses; everything here is the same for both
+directions: pipelining, early answers, back-pressure, deadlines, and ending without losing the last answer.
+
+A connection is in one of four states: between messages, in an exchange, in a tunnel, or lingering (an answer with
+``Connection: close`` is out; what still comes is read and dropped, so that a reset does not eat the answer).
+"""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError
+from proxy.flow.account import Account, write_connection
+from proxy.flow.exchange import Exchange
+from proxy.flow.rescue import RESCUES, rescue
+from proxy.flow.tunnel import Tunnel
+from proxy.http1.decoder import RequestDecoder
+from proxy.http1.message import EndOfMessage, RequestHead
+from proxy.net.deadlines import NEVER
+from proxy.upstream.connection import WRITE_BUFFER_BYTES
+
+if TYPE_CHECKING:
+    from proxy.flow.listener import Listener
+
+READ_AHEAD_BYTES = 65536
+"""What may wait undecoded behind a request in progress: one head's worth; then the sender is told to stop."""
+
+LINGER_BYTES = 1024 * 1024
+"""What is read and dropped after an early answer: who sends more than that does not read the answer either."""
+
+
+class Downstream(asyncio.Protocol):
+    """See the module. ``deadline`` is seconds on the loop's clock."""
+
+    __slots__ = (
+        "_decoder",
+        "_lingered_bytes",
+        "_lingering",
+        "_lost",
+        "_paused",
+        "_pumping",
+        "_tunnel",
+        "_writable",
+        "deadline",
+        "exchange",
+        "listener",
+        "local",
+        "peer_uri",
+        "runtime",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, listener: "Listener") -> None:
+        self.listener = listener
+        self.runtime = listener.runtime
+        self._decoder = RequestDecoder(listener.settings.limits)
+        self.exchange: Exchange | None = None
+        self.deadline = NEVER
+        self.peer_uri: str | None = None
+        self.local: str | None = None
+        self._tunnel: Tunnel | None = None
+        self._lingering = False
+        self._lingered_bytes = 0
+        self._lost = False
+        self._paused = False
+        self._pumping = False
+        self._writable = True
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Take the steps of this direction, in order. Called again after a miss was followed up."""
+        raise NotImplementedError  # pragma: no cover - the two directions have it
+
+    # ---- transport callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport; for TLS, after the handshake."""
+        self.transport = transport  # type: ignore[assignment]
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.deadline = self.runtime.clock() + self.listener.settings.timeouts.idle_s
+        self.listener.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes."""
+        if self._tunnel is not None:
+            self._tunnel.to_upstream(data)
+        elif self._lingering:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                self.transport.abort()
+        else:
+            self._decoder.receive(data)
+            if not self._pumping:
+                self._pump()
+
+    def eof_received(self) -> bool:
+        """Take the end of the requests. A plain connection stays open for the answer; TLS has no half-close here."""
+        if self._tunnel is not None:
+            self._tunnel.close()
+            return False
+        if self._lingering or self.exchange is None or not self.exchange.request_done:
+            return False
+        self.exchange.keep = False
+        return self.transport.get_extra_info("ssl_object") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
+        """Tell the exchange."""
+        self._lost = True
+        self.deadline = NEVER
+        exchange, self.exchange = self.exchange, None
+        tunnel, self._tunnel = self._tunnel, None
+        self.listener.closed(self)
+        if tunnel is not None:
+            tunnel.close()
+        elif exchange is not None:
+            exchange.client_lost(ClientClosed("the caller went away before the answer was whole"))
+
+    def pause_writing(self) -> None:
+        """The caller reads too slowly."""
+        self._writable = False
+        if self._tunnel is not None:
+            self._tunnel.on_client_writable(writable=False)
+        elif self.exchange is not None:
+            self.deadline = self.runtime.clock() + self.listener.settings.timeouts.stream_idle_s
+            self.exchange.on_client_writable(writable=False)
+
+    def resume_writing(self) -> None:
+        """The caller has read on."""
+        self._writable = True
+        if self._tunnel is not None:
+            self._tunnel.on_client_writable(writable=True)
+        elif self.exchange is not None:
+            self.deadline = NEVER
+            self.exchange.on_client_writable(writable=True)
+
+    def on_deadline(self) -> None:
+        """Something did not come in time; what it was depends on the state."""
+        self.deadline = NEVER
+        exchange = self.exchange
+        if exchange is not None and not self._writable:
+            self.abort()
+        elif exchange is not None and not exchange.request_done:
+            exchange.fail(BodyTimeout("the request body did not come in time"))
+        elif exchange is None and not self._lingering and self._decoder.in_head:
+            self._refuse_message(HeadTimeout("the request head did not come in time"))
+        else:
+            self.transport.close()
+
+    # ---- reading requests
+
+    def _pump(self) -> None:
+        """Take events from the decoder until it needs bytes, or the answer must come first."""
+        self._pumping = True
+        try:
+            while not self._lingering and not self._lost and self._tunnel is None and self._step():
+                pass
+        except BadMessage as error:
+            self._refuse_message(error)
+        finally:
+            self._pumping = False
+
+    def _step(self) -> bool:
+        exchange = self.exchange
+        if exchange is not None and not exchange.takes_body:
+            self._hold_back()
+            return False
+        event = self._decoder.next_event()
+        if event is None:
+            self._wait(exchange)
+            return False
+        if exchange is None:
+            self._begin(event)  # type: ignore[arg-type]
+        elif event.__class__ is bytes:
+            exchange.body(event)  # type: ignore[arg-type]
+        else:
+            self.deadline = NEVER
+            exchange.body_end(event)  # type: ignore[arg-type]
+            exchange.flush()
+        return True
+
+    def _begin(self, head: RequestHead) -> None:
+        runtime = self.runtime
+        account = Account(runtime, self.listener.direction, self.peer_uri, self.local)
+        exchange = Exchange(self, runtime, head, account, runtime.clock())
+        self.exchange = exchange
+        self.deadline = NEVER
+        if self.listener.draining:
+            exchange.keep = False
+        self.on_request(exchange)
+
+    def _wait(self, exchange: Exchange | None) -> None:
+        """Set the deadline for what must come next."""
+        timeouts = self.listener.settings.timeouts
+        if exchange is not None:
+            exchange.flush()
+            self.deadline = self.runtime.clock() + timeouts.body_s
+        elif not self._decoder.in_head:
+            self.deadline = self.runtime.clock() + timeouts.idle_s
+        elif self.deadline == NEVER or self.deadline - self.runtime.clock() > timeouts.head_s:
+            self.deadline = self.runtime.clock() + timeouts.head_s  # once: bytes that drip do not move it
+
+    def _hold_back(self) -> None:
+        if self._decoder.buffered_bytes > READ_AHEAD_BYTES and not self._paused:
+            self.pace(reading=False)
+
+    def resume(self) -> None:
+        """The exchange takes its body now (a token or a connection has come)."""
+        if self._paused:
+            self.pace(reading=True)
+        if not self._pumping:
+            self._pump()
+
+    def _refuse_message(self, error: ProxyError) -> None:
+        """Answer what is not HTTP, or came too late: nothing behind it can be trusted to be in step."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.keep = False
+            exchange.fail(error)
+            return
+        write_connection(self.runtime, self.listener.direction, error, self.peer_uri, self.local)
+        self.write(rescue(error, b"", close=True))
+        self._close_politely(in_step=False)
+
+    # ---- what an exchange asks of its client
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer."""
+        if not self._lost:
+            self.transport.write(data)
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
+    def hang_up(self) -> None:
+        """Send what is buffered, then close."""
+        self._tunnel = None
+        self.transport.close()
+
+    def pace(self, *, reading: bool) -> None:
+        """Read on, or stop."""
+        if self._paused is reading and not self._lost:
+            self._paused = not reading
+            if reading:
+                self.transport.resume_reading()
+                if self.exchange is not None and not self.exchange.request_done:
+                    self.deadline = self.runtime.clock() + self.listener.settings.timeouts.body_s
+            else:
+                self.transport.pause_reading()
+                self.deadline = NEVER
+
+    def refuse(self, exchange: Exchange, error: ProxyError) -> None:
+        """Answer with an error, then end the exchange."""
+        if exchange.finished or self._lost:
+            return
+        row = RESCUES[error.reason]
+        if not exchange.request_done and not row.close:
+            self._drop_body(exchange)
+        keep = exchange.keep and exchange.request_done and not row.close and not self.listener.draining
+        now = self.runtime.clock()
+        exchange.finished = True
+        exchange.account.status = row.status
+        if exchange.upstream is None and not exchange.offer:
+            exchange.account.own_s += now - exchange.started
+        self.write(rescue(error, exchange.head.method, close=not keep))
+        exchange.account.fail(exchange, error, now)
+        self.ended(exchange, keep=keep)
+
+    def _drop_body(self, exchange: Exchange) -> None:
+        """Read past the body of a refused request as far as it has come, to keep the connection where that is all."""
+        try:
+            while (event := self._decoder.next_event()) is not None:
+                if event.__class__ is EndOfMessage:
+                    exchange.request_done = True
+                    return
+        except BadMessage:
+            return
+
+    def ended(self, exchange: Exchange, *, keep: bool) -> None:
+        """The answer is out: take the next request, or end."""
+        if self.exchange is exchange:
+            self.exchange = None
+        if self._lost:
+            return
+        if not keep:
+            self._close_politely(in_step=exchange.request_done)
+            return
+        if self._paused:
+            self.pace(reading=True)
+        if self._pumping:
+            return
+        if self._decoder.buffered_bytes:
+            self._pump()
+        else:
+            self.deadline = self.runtime.clock() + self.listener.settings.timeouts.idle_s
+
+    def _close_politely(self, *, in_step: bool) -> None:
+        """Close after the last answer; where the caller may still be sending, read on for a while (RFC 9112, 9.6)."""
+        if self._lost:
+            return
+        if in_step and not self._decoder.buffered_bytes:
+            self.transport.close()
+            return
+        self._lingering = True
+        self.deadline = self.runtime.clock() + self.listener.settings.timeouts.linger_s
+        if self._paused:
+            self.pace(reading=True)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def reopen(self, exchange: Exchange) -> None:
+        """Send the request again: the connection that was lent had died."""
+        self.listener.open_upstream(self, exchange)
+
+    def enter(self, tunnel: Tunnel, first: bytes) -> None:
+        """Become one end of a tunnel."""
+        self._tunnel = tunnel
+        self.exchange = None
+        self.deadline = NEVER
+        self.write(first)
+        tunnel.open(self)
+
+    def release(self) -> bytes:
+        """Give up what came after the request."""
+        return self._decoder.release()
+
+    def drain(self) -> None:
+        """Finish what is in progress, and take nothing new."""
+        if self._tunnel is not None:
+            return  # ends with the grace
+        if self.exchange is not None:
+            self.exchange.keep = False
+        elif not self._decoder.in_head and not self._lingering:
+            self.transport.close()

@@ -1,0 +1,365 @@
+"""One request and its answer on their way between two connections. It moves bytes and decides nothing.
+
+Life: a connection makes it with a head; the steps put in token and permit; ``begin`` sends the head that they agreed
+on; body and answer are pumped, each as fast as the slower side takes it; ``_finish`` or ``fail`` ends it once.
+
+Our own time is what passed before the head went out, and what the callbacks of the answer took: the rest was waiting.
+"""
+
+from typing import Protocol
+
+from proxy.errors import ProxyError, UpstreamReset
+from proxy.flow.account import Account
+from proxy.flow.runtime import Runtime
+from proxy.flow.tunnel import Tunnel
+from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
+from proxy.http1.write import chunk, head as write_head, last_chunk
+from proxy.net.deadlines import NEVER
+from proxy.policy.permit import Permit
+from proxy.tokens.claims import TxnToken
+from proxy.upstream.connection import Upstream
+from proxy.upstream.pool import Pool
+
+REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""The idempotent methods (RFC 9110 section 9.2.2) that we forward: only they may be sent twice."""
+
+
+class Client(Protocol):
+    """The downstream connection, as its exchange sees it."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer."""
+
+    def abort(self) -> None:
+        """End the connection at once: the answer cannot be completed."""
+
+    def pace(self, *, reading: bool) -> None:
+        """Read on, or stop: the upstream's buffer is full."""
+
+    def refuse(self, exchange: "Exchange", error: ProxyError) -> None:
+        """Answer with an error, then end the exchange."""
+
+    def ended(self, exchange: "Exchange", *, keep: bool) -> None:
+        """The answer is whole."""
+
+    def reopen(self, exchange: "Exchange") -> None:
+        """Send the request again over a new connection."""
+
+    def enter(self, tunnel: Tunnel, first: bytes) -> None:
+        """The connection is a tunnel now; ``first`` goes to this side."""
+
+    def release(self) -> bytes:
+        """Give up the bytes that came after the request."""
+
+
+class Exchange:
+    """See the module. Times are seconds on the runtime's clock."""
+
+    __slots__ = (
+        "_answer_bytes",
+        "_chunk_answer",
+        "_client",
+        "_out",
+        "_stream_idle_s",
+        "_upstream_paused",
+        "account",
+        "answer_done",
+        "answered",
+        "finished",
+        "first_byte_s",
+        "head",
+        "keep",
+        "learned",
+        "offer",
+        "permit",
+        "pool",
+        "replayed",
+        "request_done",
+        "runtime",
+        "started",
+        "token",
+        "tunnel_ends_at",
+        "upstream",
+    )
+
+    def __init__(self, client: Client, runtime: Runtime, head: RequestHead, account: Account, started: float) -> None:
+        self._client = client
+        self.runtime = runtime
+        self.head = head
+        self.account = account
+        self.started = started
+        self.token: TxnToken | None = None
+        self.permit: Permit | None = None
+        self.learned = False  # a miss (an unknown key, no token yet) was already followed up
+        self.offer = b""  # the head as it goes upstream
+        self.pool: Pool | None = None
+        self.upstream: Upstream | None = None
+        self.tunnel_ends_at = NEVER
+        self.first_byte_s = NEVER
+        self._stream_idle_s = NEVER
+        self.request_done = head.length == 0
+        self.keep = head.keep_alive
+        self.answered = False
+        self.answer_done = False
+        self.replayed = False
+        self.finished = False
+        self._chunk_answer = False
+        self._upstream_paused = False
+        self._out: list[bytes] = []
+        self._answer_bytes = 0
+
+    # ---- towards the upstream
+
+    def begin(self, upstream: Upstream, first_byte_s: float, stream_idle_s: float) -> None:
+        """Send the head; the body follows through ``body`` and ``flush``."""
+        self.upstream = upstream
+        self.first_byte_s = first_byte_s
+        self._stream_idle_s = stream_idle_s
+        now = self.runtime.clock()
+        if self.request_done:
+            upstream.deadline = now + first_byte_s
+            upstream.send(self.offer, self.head.method, self)
+        else:
+            upstream.deadline = now + stream_idle_s
+            self._out.append(self.offer)
+            upstream.lend_to(self, self.head.method)
+        if not self.replayed:
+            self.account.own_s += now - self.started
+
+    def body(self, data: bytes) -> None:
+        """Take a piece of the request body."""
+        self.account.request_bytes += len(data)
+        self._out.append(chunk(data) if self.head.length is CHUNKED else data)
+
+    def body_end(self, end: EndOfMessage) -> None:
+        """Take the end of the request body."""
+        self.request_done = True
+        if self.head.length is CHUNKED:
+            self._out.append(last_chunk(end.trailers))
+
+    def flush(self) -> None:
+        """Send what ``begin`` and ``body`` have collected, in one write."""
+        upstream = self.upstream
+        if upstream is None or not self._out:
+            return
+        pieces, self._out = self._out, []
+        upstream.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        upstream.deadline = self.runtime.clock() + (self.first_byte_s if self.request_done else self._stream_idle_s)
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether the request body may be read on."""
+        return self.upstream is not None and not self.request_done and not self.finished
+
+    # ---- the answer
+
+    def on_answer(self) -> None:
+        """Pump what the decoder has."""
+        entered = self.runtime.clock()
+        upstream = self.upstream
+        if upstream is None:
+            return
+        pieces: list[bytes] = []
+        try:
+            self._collect(upstream, pieces)
+        except ProxyError as error:
+            if pieces:
+                self._client.write(b"".join(pieces))
+            self.fail(error)
+            return
+        if pieces:
+            self._client.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        now = self.runtime.clock()
+        self.account.own_s += now - entered
+        if self.answer_done:
+            self._finish(now)
+        elif self.upstream is upstream:
+            upstream.deadline = NEVER if self._upstream_paused else now + self._stream_idle_s
+
+    def _collect(self, upstream: Upstream, pieces: list[bytes]) -> None:
+        decoder = upstream.decoder
+        while not self.answer_done:
+            event = decoder.next_event()
+            if event is None:
+                return
+            if event.__class__ is bytes:
+                self.account.response_bytes += len(event)  # type: ignore[arg-type]
+                pieces.append(chunk(event) if self._chunk_answer else event)  # type: ignore[arg-type]
+            elif event.__class__ is ResponseHead:
+                if not self._answer_head(upstream, event, pieces):  # type: ignore[arg-type]
+                    return
+            else:
+                self._answer_end(event, pieces)  # type: ignore[arg-type]
+
+    def _answer_head(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
+        """Write the head of an answer; False when the connection became a tunnel."""
+        if answer.status < 200:
+            if answer.status == 101:
+                self._switch(upstream, answer)
+                return False
+            if self.head.version == 1:
+                pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), answer.lines))
+            return True
+        lines = answer.lines
+        held = answer.held
+        if b"via" in held:
+            lines = [*lines, *(b"Via: " + value for value in held[b"via"])]
+        length = answer.length
+        if length is CHUNKED or length == UNTIL_CLOSE:
+            if self.head.version == 1:
+                self._chunk_answer = True
+                lines.append(b"Transfer-Encoding: chunked")
+            else:
+                self.keep = False
+        elif length:
+            lines.append(b"Content-Length: %d" % length)
+        else:
+            self.answer_done = True
+            self._bodiless(answer, lines)
+        if not self.request_done:
+            self.keep = False
+        if not self.keep:
+            lines.append(b"Connection: close")
+        if not answer.keep_alive:
+            upstream.uses = -1  # not to be lent again
+        self.answered = True
+        self.account.status = answer.status
+        pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), lines))
+        return True
+
+    def _bodiless(self, answer: ResponseHead, lines: list[bytes]) -> None:
+        if self.head.method != b"HEAD" and answer.status != 304:
+            if answer.status != 204:
+                lines.append(b"Content-Length: 0")
+        elif b"content-length" in answer.held:  # what a GET would have had (RFC 9110 section 8.6)
+            lines.append(b"Content-Length: " + answer.held[b"content-length"][0])
+
+    def _answer_end(self, end: EndOfMessage, pieces: list[bytes]) -> None:
+        self.answer_done = True
+        if self._chunk_answer:
+            wanted = any(b"trailers" in value.lower() for value in self.head.held.get(b"te", ()))
+            pieces.append(last_chunk(end.trailers if wanted else ()))
+
+    def on_answer_end(self) -> None:
+        """The upstream sends no more: the end of an answer, or too early."""
+        upstream = self.upstream
+        if upstream is None or self.finished:
+            return
+        upstream.uses = -1
+        pieces: list[bytes] = []
+        try:
+            end = upstream.decoder.receive_eof()
+        except ProxyError:
+            return  # connection_lost follows, and knows whether a replay may mend it
+        if end is not None and self.answered and not self.answer_done:
+            self._answer_end(end, pieces)
+            if pieces:
+                self._client.write(b"".join(pieces))
+            self._finish(self.runtime.clock())
+
+    def _finish(self, now: float) -> None:
+        self.finished = True
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None and self.pool is not None:
+            if self._upstream_paused:
+                upstream.transport.resume_reading()
+            if self.request_done and upstream.uses >= 0:
+                self.pool.take_back(upstream)
+            else:
+                self.pool.discard(upstream)
+        self.account.close(self, now)
+        self._client.ended(self, keep=self.keep)
+
+    # ---- what goes wrong
+
+    def fail(self, error: ProxyError) -> None:
+        """End the exchange: with an answer if none has begun, else by cutting it short, so that nobody takes it whole."""
+        if self.finished:
+            return
+        self._drop_upstream()
+        if self.answered:
+            self.finished = True
+            self.account.fail(self, error, self.runtime.clock())
+            self._client.abort()
+        else:
+            self._client.refuse(self, error)
+
+    def on_upstream_lost(self, error: ProxyError) -> None:
+        """The upstream is gone: send again where that is safe, else fail."""
+        upstream, self.upstream = self.upstream, None
+        if self.finished or upstream is None:
+            return
+        reused = upstream.uses > 1
+        if (
+            reused
+            and not self.replayed
+            and not self.answered
+            and self.head.length == 0
+            and self.head.method in REPLAYABLE
+            and error.__class__ is UpstreamReset
+            and upstream.decoder.buffered_bytes == 0
+        ):
+            self.replayed = True
+            self._client.reopen(self)
+            return
+        if not reused and not self.answered and error.__class__ is UpstreamReset:
+            error = UpstreamReset("the upstream ended the connection without an answer: its policy may not admit us")
+        self.fail(error)
+
+    def client_lost(self, error: ProxyError) -> None:
+        """The one who asked is gone: what the upstream still sends has nowhere to go."""
+        if self.finished:
+            return
+        self.finished = True
+        self._drop_upstream()
+        self.account.fail(self, error, self.runtime.clock())
+
+    def _drop_upstream(self) -> None:
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.listener = None
+            upstream.deadline = NEVER
+            upstream.transport.abort()
+
+    # ---- back-pressure
+
+    def on_upstream_writable(self, *, writable: bool) -> None:
+        """The upstream's buffer is full, or has room again."""
+        if not self.request_done:
+            self._client.pace(reading=writable)
+
+    def on_client_writable(self, *, writable: bool) -> None:
+        """The client's buffer is full, or has room again: the upstream waits with it."""
+        upstream = self.upstream
+        if upstream is None or self._upstream_paused is not writable:
+            return
+        self._upstream_paused = not writable
+        if writable:
+            upstream.transport.resume_reading()
+            upstream.deadline = self.runtime.clock() + self._stream_idle_s
+        else:
+            upstream.transport.pause_reading()
+            upstream.deadline = NEVER  # the client's own deadline watches now
+
+    # ---- websocket
+
+    def _switch(self, upstream: Upstream, answer: ResponseHead) -> None:
+        """Become a tunnel (RFC 9110 section 7.8): only if we offered the protocol and the upstream took that one."""
+        offered = self.head.held.get(b"upgrade")
+        taken = [value.lower() for value in answer.held.get(b"upgrade", ())]
+        if not offered or taken != [b"websocket"] or not self.request_done:
+            raise UpstreamReset("the upstream switched to a protocol that was not offered")
+        lines = [*answer.lines, b"Connection: Upgrade", b"Upgrade: websocket"]
+        self.account.status = 101
+        self.answered = True
+        self.upstream = None
+        tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, self.tunnel_ends_at)
+        self._client.enter(tunnel, write_head(b"HTTP/1.1 101 " + answer.reason, lines) + upstream.decoder.release())
+        tunnel.to_upstream(self._client.release())
+
+    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
+        self.finished = True
+        self.upstream = None
+        self.account.request_bytes += client_bytes
+        self.account.response_bytes += upstream_bytes
+        self.account.close(self, self.runtime.clock())

@@ -1,0 +1,191 @@
+"""A listening socket and its connections: accept, shake hands under a deadline, count, drain."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from proxy.errors import ConnectionRefusal, Overloaded, ProxyError
+from proxy.flow.account import write_connection
+from proxy.flow.downstream import Downstream
+from proxy.flow.exchange import Exchange
+from proxy.flow.runtime import Runtime
+from proxy.flow.settings import ListenerSettings
+from proxy.net.accept import Acceptor, listen
+from proxy.observe.catalog import Direction
+from proxy.tls.handshake import refusal
+from proxy.upstream.pool import Pool
+
+
+class Door(Protocol):
+    """What the two directions add: how a connection is protected, and what it becomes."""
+
+    direction: Direction
+
+    def context(self) -> ssl.SSLContext | None:
+        """Give the newest TLS context, or None for plain HTTP. Raises NotReady."""
+
+    def connection(self, listener: "Listener") -> Downstream:
+        """Make the protocol of one connection."""
+
+
+class Listener:
+    """One listener. ``start`` binds it; ``drain`` ends it without losing an answer; ``close`` ends it now."""
+
+    def __init__(
+        self, runtime: Runtime, settings: ListenerSettings, door: Door, handshake_timeout_s: float
+    ) -> None:
+        self.runtime = runtime
+        self.settings = settings
+        self.direction: Direction = door.direction
+        self.draining = False
+        self.connections: set[Downstream] = set()
+        self.last_used = 0.0
+        self._door = door
+        self._handshake_timeout_s = handshake_timeout_s
+        self._handshakes = 0
+        self._acceptor: Acceptor | None = None
+        self._open = runtime.metrics.connections(self.direction, "open")
+        self._handshaking = runtime.metrics.connections(self.direction, "handshaking")
+
+    def start(self) -> int:
+        """Bind and accept; give the port.
+
+        Raises:
+            OSError: the address cannot be bound; the message tells what to do.
+
+        """
+        sock = listen(self.settings.host, self.settings.port)
+        self._acceptor = Acceptor(self.runtime.transports, sock, self._accepted)
+        self._acceptor.start()
+        port: int = sock.getsockname()[1]
+        return port
+
+    # ---- accepting
+
+    def _accepted(self, sock: socket.socket) -> None:
+        if len(self.connections) + self._handshakes >= self.settings.max_connections:
+            sock.close()
+            write_connection(self.runtime, self.direction, Overloaded("too many connections"), None, None)
+            return
+        self._handshakes += 1
+        self._handshaking.inc()
+        if self._handshakes >= self.settings.max_handshakes and self._acceptor is not None:
+            self._acceptor.pause()
+        self.runtime.tasks.spawn(self._admit(sock), "handshake")
+
+    async def _admit(self, sock: socket.socket) -> None:
+        started = self.runtime.clock()
+        is_tls = self.direction == "inbound"
+        error: ProxyError | None = None
+        try:
+            context = self._door.context()
+            await self.runtime.transports.accepted(
+                lambda: self._door.connection(self), sock, context, self._handshake_timeout_s
+            )
+        except ProxyError as refused:
+            error = refused
+            sock.close()
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as failed:
+            error = refusal(failed)
+            sock.close()
+        finally:
+            self._handshakes -= 1
+            self._handshaking.dec()
+            if self._acceptor is not None and not self.draining:
+                self._acceptor.resume()
+        if is_tls:
+            result = "ok" if error is None else error.reason
+            self.runtime.metrics.tls_handshake("server", result).observe(self.runtime.clock() - started)
+        if error is not None:
+            write_connection(self.runtime, self.direction, error, None, None)
+
+    def opened(self, connection: Downstream) -> None:
+        """Count a connection that may speak now."""
+        self.connections.add(connection)
+        self._open.inc()
+        self.runtime.deadlines.watch(connection)
+
+    def closed(self, connection: Downstream) -> None:
+        """Forget a connection."""
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self._open.dec()
+            self.runtime.deadlines.forget(connection)
+
+    def refuse_peer(self, connection: Downstream, error: ConnectionRefusal) -> None:
+        """Close a connection after its handshake, before a byte of it reaches the app."""
+        write_connection(self.runtime, self.direction, error, connection.peer_uri, connection.local)
+        connection.transport.close()
+
+    # ---- the upstream side of its exchanges
+
+    def forward(self, connection: Downstream, exchange: Exchange, pool: Pool) -> None:
+        """Send the request over an idle connection, or open one first."""
+        exchange.pool = pool
+        upstream = pool.lend()
+        if upstream is None:
+            self.open_upstream(connection, exchange)
+            return
+        timeouts = self.settings.timeouts
+        exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
+
+    def open_upstream(self, connection: Downstream, exchange: Exchange) -> None:
+        """Open a connection for the request, then send it."""
+        self.runtime.tasks.spawn(self._open_upstream(connection, exchange), "dial")
+
+    async def _open_upstream(self, connection: Downstream, exchange: Exchange) -> None:
+        pool = exchange.pool
+        if pool is None:
+            raise RuntimeError("an exchange was sent without a pool")
+        try:
+            upstream = await pool.open()
+        except ProxyError as error:
+            exchange.fail(error)
+            return
+        if exchange.finished:
+            pool.take_back(upstream)
+            return
+        timeouts = self.settings.timeouts
+        exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
+        connection.resume()
+
+    def follow_up(self, connection: Downstream, exchange: Exchange, learn: Coroutine[Any, Any, object]) -> None:
+        """Leave the hot path for what is missing, then come back by the same door: ``on_request``."""
+        self.runtime.tasks.spawn(self._follow_up(connection, exchange, learn), "follow up")
+
+    async def _follow_up(
+        self, connection: Downstream, exchange: Exchange, learn: Coroutine[Any, Any, object]
+    ) -> None:
+        try:
+            await learn
+        except ProxyError as error:
+            exchange.fail(error)
+            return
+        if not exchange.finished:
+            connection.on_request(exchange)
+            connection.resume()
+
+    # ---- ending
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not ended."""
+        return self._handshakes + sum(connection.exchange is not None for connection in self.connections)
+
+    def drain(self) -> None:
+        """Accept no more; let each connection end with its answer."""
+        self.draining = True
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for connection in list(self.connections):
+            connection.drain()
+
+    def close(self) -> None:
+        """End every connection now."""
+        self.draining = True
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for connection in list(self.connections):
+            connection.transport.abort()

@@ -1,0 +1,105 @@
+"""From the app to the mesh: route by authority, find the transaction's token, send it to a peer that was expected."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from proxy.errors import BadHost, ProxyError, TtsUnavailable
+from proxy.flow.downstream import Downstream
+from proxy.flow.exchange import Exchange
+from proxy.flow.listener import Listener
+from proxy.flow.offer import offer, trace
+from proxy.identity.store import IdentityStore
+from proxy.observe.catalog import Direction
+from proxy.policy.destinations import Destination, Destinations
+from proxy.tokens.carry import one_token
+from proxy.tokens.tts import TokenService, Want
+from proxy.upstream.pool import Pool
+
+
+class Outbound:
+    """What the outbound listener adds: destinations, each with its pool, and the token service."""
+
+    direction: Direction = "outbound"
+
+    def __init__(
+        self,
+        store: IdentityStore,
+        destinations: Destinations,
+        token_service: TokenService | None,
+        pool_of: Callable[[Destination], Pool],
+    ) -> None:
+        self.store = store
+        self.destinations = destinations
+        self.token_service = token_service
+        self.pool_of = pool_of
+
+    def context(self) -> ssl.SSLContext | None:
+        """Give None: the app speaks plain HTTP over loopback."""
+        return None
+
+    def connection(self, listener: Listener) -> Downstream:
+        """Make the protocol of one connection."""
+        return OutboundConnection(listener, self)
+
+
+class OutboundConnection(Downstream):
+    """One connection of the app."""
+
+    __slots__ = ("_outbound",)
+
+    def __init__(self, listener: Listener, outbound: Outbound) -> None:
+        super().__init__(listener)
+        self._outbound = outbound
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the app's connection."""
+        identity = self._outbound.store.current
+        self.local = str(identity.svid.spiffe_id) if identity is not None else None
+        super().connection_made(transport)
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Route, find the token, forward."""
+        head = exchange.head
+        outbound = self._outbound
+        try:
+            traceparent = trace(exchange)
+            if not head.authority:
+                raise BadHost("a request without Host has no destination")
+            exchange.permit = permit = outbound.destinations.permit(head.authority)
+            destination = permit.destination
+            if destination is None:
+                raise RuntimeError("an outbound permit names its destination")
+            own = [traceparent]
+            if destination.in_domain:
+                raw = self._token(exchange, destination)
+                if raw is None:
+                    return
+                if raw:
+                    own.append(b"Txn-Token: " + raw)
+            exchange.offer = offer(exchange, head.authority, own)
+        except ProxyError as error:
+            exchange.fail(error)
+            return
+        self.listener.forward(self, exchange, outbound.pool_of(destination))
+
+    def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:
+        """Give the token to send: the app's own, one from the service, or none; None while it is being asked for."""
+        brought = exchange.head.held.get(b"txn-token")
+        if brought is not None:
+            return one_token(brought)
+        if destination.token_scopes is None:
+            return b""
+        service = self._outbound.token_service
+        if service is None:
+            raise TtsUnavailable("no token service is configured")
+        identity = self._outbound.store.require()
+        want = Want(subject=str(identity.svid.spiffe_id), scopes=destination.token_scopes)
+        raw = service.recall(want, self.runtime.now())
+        if raw is not None:
+            return raw
+        if exchange.learned:
+            raise TtsUnavailable("the token service gave no token that is still good")
+        exchange.learned = True
+        self.listener.follow_up(self, exchange, service.obtain(want))
+        return None

@@ -1,0 +1,141 @@
+"""One connection to the other side, which carries one exchange at a time."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+from proxy.errors import ProxyError, UpstreamReset, UpstreamTimeout
+from proxy.http1.decoder import ResponseDecoder
+from proxy.http1.limits import Limits
+from proxy.net.deadlines import NEVER
+from proxy.tls.handshake import dial_failure
+
+WRITE_BUFFER_BYTES = 256 * 1024
+"""What may wait in a transport before the other side is told to stop: a few round trips of a fast mesh link."""
+
+
+class Listener(Protocol):
+    """Who has the connection on loan."""
+
+    def on_answer(self) -> None:
+        """Bytes of the answer came: the decoder has events."""
+
+    def on_answer_end(self) -> None:
+        """The other side has sent all that it will send."""
+
+    def on_upstream_lost(self, error: ProxyError) -> None:
+        """The connection is gone, and the exchange with it."""
+
+    def on_upstream_writable(self, *, writable: bool) -> None:
+        """The transport wants no more bytes for now, or wants them again."""
+
+
+class Upstream(asyncio.Protocol):
+    """A connection to an endpoint; ``listener`` is its exchange while it is on loan.
+
+    ``deadline``, ``idle_until`` and ``ends_at`` are seconds on the loop's clock. At ``ends_at`` the identity of one of
+    the two sides ends: the connection is not lent past that.
+    """
+
+    __slots__ = (
+        "closed",
+        "deadline",
+        "decoder",
+        "ends_at",
+        "failure",
+        "idle_until",
+        "listener",
+        "on_closed",
+        "transport",
+        "tunnel",
+        "uses",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, limits: Limits) -> None:
+        self.decoder = ResponseDecoder(limits)
+        self.listener: Listener | None = None
+        self.deadline = NEVER
+        self.idle_until = NEVER
+        self.ends_at = NEVER
+        self.uses = 0
+        self.tunnel: Callable[[bytes], None] | None = None
+        self.failure: ProxyError | None = None
+        self.on_closed: Callable[[Upstream], None] | None = None
+        self.closed = True
+
+    def is_reusable(self) -> bool:
+        """Whether it is open, and no answer is pending."""
+        return not self.closed and self.decoder.idle and not self.transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport; for TLS, after the handshake."""
+        self.transport = transport  # type: ignore[assignment]
+        self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.closed = False
+
+    def lend_to(self, listener: Listener, method: bytes) -> None:
+        """Begin an exchange whose request has this method; the listener writes it."""
+        self.listener = listener
+        self.uses += 1
+        self.decoder.expect(method)
+
+    def send(self, head: bytes, method: bytes, listener: Listener) -> None:
+        """Begin an exchange whose request is its head alone."""
+        self.lend_to(listener, method)
+        self.transport.write(head)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand the bytes to whoever has the connection on loan; bytes that nobody asked for end it (specs 6.8)."""
+        if self.tunnel is not None:
+            self.tunnel(data)
+            return
+        listener = self.listener
+        if listener is None:
+            self.transport.abort()
+            return
+        self.decoder.receive(data)
+        listener.on_answer()
+
+    def eof_received(self) -> bool:
+        """Take the end of what the other side sends; a plain connection stays open for a tunnel's other half."""
+        if self.listener is not None:
+            self.listener.on_answer_end()
+        return self.tunnel is not None and self.transport.get_extra_info("ssl_object") is None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the exchange and the pool."""
+        self.closed = True
+        self.deadline = NEVER
+        self.tunnel = None
+        listener, self.listener = self.listener, None
+        if self.on_closed is not None:
+            self.on_closed(self)
+        if listener is not None:
+            listener.on_upstream_lost(self.failure or lost(exc))
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        if self.listener is not None:
+            self.listener.on_upstream_writable(writable=False)
+
+    def resume_writing(self) -> None:
+        """The transport's buffer has room again."""
+        if self.listener is not None:
+            self.listener.on_upstream_writable(writable=True)
+
+    def on_deadline(self) -> None:
+        """No answer, or no more of it, in time; or idle for too long."""
+        if self.listener is not None:
+            self.failure = UpstreamTimeout("the upstream sent nothing in time")
+        self.deadline = NEVER
+        self.transport.abort()
+
+
+def lost(exc: Exception | None) -> ProxyError:
+    """Name the reason for which a connection in use ended."""
+    if isinstance(exc, ssl.SSLError):
+        return dial_failure(exc)  # TLS 1.3: the other side judges our certificate after our handshake has ended
+    return UpstreamReset("the upstream ended the connection before the answer was whole")

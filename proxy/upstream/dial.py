@@ -1,0 +1,124 @@
+"""Opening a connection: resolve, connect, shake hands, and see who is there. Each failure has its reason."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from proxy.errors import ConnectionRefusal, ProxyError, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
+from proxy.http1.limits import Limits
+from proxy.identity.peer import identify
+from proxy.identity.store import IdentityStore
+from proxy.net.transport import Transports
+from proxy.policy.settings import Protection
+from proxy.tls.contexts import TlsContexts, web_client_context
+from proxy.tls.handshake import dial_failure, verified_chain
+from proxy.upstream.connection import Upstream
+from proxy.upstream.endpoint import Endpoint
+
+Addresses = list[tuple[socket.AddressFamily, tuple[str, int]]]
+
+
+class Dialer:
+    """Opens connections with the newest identity.
+
+    ``handshake_done(result, seconds)`` is told of every TLS handshake, with ``ok`` or the reason.
+    """
+
+    def __init__(
+        self,
+        transports: Transports,
+        contexts: TlsContexts,
+        store: IdentityStore,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        handshake_done: Callable[[str, float], None],
+    ) -> None:
+        self._transports = transports
+        self._contexts = contexts
+        self._store = store
+        self._now = now
+        self._clock = clock
+        self._handshake_done = handshake_done
+        self._web: ssl.SSLContext | None = None
+
+    async def dial(self, endpoint: Endpoint, limits: Limits, timeout_s: float) -> Upstream:
+        """Open one connection to ``endpoint``.
+
+        Raises:
+            UpstreamDown, UpstreamTimeout, UpstreamUntrusted, UpstreamRefusedUs, NotReady: as their names say.
+
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                sock = await self._connect(endpoint)
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"no connection to {endpoint} within {timeout_s:g} s") from error
+        context = self._context(endpoint.protection)
+        if context is None:
+            _, upstream = await self._transports.connected(lambda: Upstream(limits), sock, None, None, 0)
+            return upstream
+        started = self._clock()
+        try:
+            _, upstream = await self._transports.connected(
+                lambda: Upstream(limits), sock, context, endpoint.server_name, timeout_s
+            )
+            self._check(endpoint, upstream)
+        except (OSError, TimeoutError, ProxyError) as error:
+            failure = error if isinstance(error, ProxyError) else dial_failure(error)
+            self._handshake_done(failure.reason, self._clock() - started)
+            raise failure from error
+        self._handshake_done("ok", self._clock() - started)
+        return upstream
+
+    def _context(self, protection: Protection) -> ssl.SSLContext | None:
+        if protection is Protection.PLAIN:
+            return None
+        if protection is Protection.MTLS:
+            return self._contexts.client()
+        if self._web is None:
+            self._web = web_client_context()
+        return self._web
+
+    def _check(self, endpoint: Endpoint, upstream: Upstream) -> None:
+        """Compare who answered with who was expected: the chain alone says it (law 2)."""
+        if endpoint.protection is not Protection.MTLS:
+            return
+        identity = self._store.require()
+        now = self._now()
+        try:
+            peer = identify(verified_chain(upstream.transport), identity.bundles, now)
+        except ConnectionRefusal as error:
+            upstream.transport.abort()
+            raise UpstreamUntrusted(f"{endpoint} is no workload that we trust: {error.reason}") from error
+        if peer.spiffe_id != endpoint.expected:
+            upstream.transport.abort()
+            raise UpstreamUntrusted(f"{endpoint} is {peer.uri}, expected {endpoint.expected}")
+        upstream.ends_at = self._clock() + min(peer.not_after, identity.svid.not_after) - now
+
+    async def _connect(self, endpoint: Endpoint) -> socket.socket:
+        addresses = await self._resolve(endpoint)
+        failure: OSError | None = None
+        for family, address in addresses:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                await self._transports.loop.sock_connect(sock, address)
+            except OSError as error:
+                sock.close()
+                failure = error
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        why = failure.strerror if failure is not None and failure.strerror else "no address"
+        raise UpstreamDown(f"nothing answers at {endpoint}: {why}") from failure
+
+    async def _resolve(self, endpoint: Endpoint) -> Addresses:
+        try:
+            found = await self._transports.loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise UpstreamDown(f"the name {endpoint.host} does not resolve") from error
+        return [(family, address) for family, _, _, _, address in found if len(address) in {2, 4}]  # type: ignore[misc]

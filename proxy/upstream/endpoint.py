@@ -1,0 +1,20 @@
+"""One place to call: where it is, how it is protected, and who must be there."""
+
+from dataclasses import dataclass
+
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.settings import Protection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The key of a pool: connections are shared only by what is equal in all of it (specs 6.8)."""
+
+    host: str
+    port: int
+    protection: Protection
+    expected: SpiffeId | None = None
+    server_name: str | None = None  # for Protection.WEB: the name that the certificate must have
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"

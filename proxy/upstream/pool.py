@@ -1,0 +1,85 @@
+"""The pool of one endpoint: lend at once what is idle, open what is missing, renew what grows old."""
+
+from collections.abc import Callable
+
+from proxy.errors import UpstreamOverloaded, UpstreamReset
+from proxy.http1.limits import Limits
+from proxy.net.deadlines import NEVER, Deadlines
+from proxy.upstream.connection import Upstream
+from proxy.upstream.dial import Dialer
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.ledger import Ledger
+from proxy.upstream.settings import PoolSettings
+
+
+class Pool:
+    """Connections to one endpoint. ``clock`` is the loop's, in seconds."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: PoolSettings,
+        limits: Limits,
+        dialer: Dialer,
+        deadlines: Deadlines,
+        clock: Callable[[], float],
+    ) -> None:
+        self.endpoint = endpoint
+        self.retired = False
+        self._settings = settings
+        self._limits = limits
+        self._dialer = dialer
+        self._deadlines = deadlines
+        self._clock = clock
+        self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, settings.max_idle)
+
+    def lend(self) -> Upstream | None:
+        """Give an idle connection at once, or None: then ``open`` one."""
+        return self.ledger.lend(self._clock())
+
+    async def open(self) -> Upstream:
+        """Open a new connection and lend it.
+
+        Raises:
+            UpstreamOverloaded: ``max_connections`` are in use. What ``Dialer.dial`` raises.
+
+        """
+        if not self.ledger.may_open():
+            raise UpstreamOverloaded(f"all {self._settings.max_connections} connections to {self.endpoint} are in use")
+        self.ledger.opening()
+        try:
+            upstream = await self._dialer.dial(self.endpoint, self._limits, self._settings.connect_timeout_s)
+            if upstream.closed:
+                raise upstream.failure or UpstreamReset(f"{self.endpoint} ended the connection at once")
+        except BaseException:
+            self.ledger.closed(None)
+            raise
+        upstream.on_closed = self._closed
+        self._deadlines.watch(upstream)
+        return upstream
+
+    def _closed(self, upstream: Upstream) -> None:
+        self._deadlines.forget(upstream)
+        self.ledger.closed(upstream)
+
+    def take_back(self, upstream: Upstream) -> None:
+        """Take a connection back after its exchange; what cannot be used again is closed."""
+        upstream.listener = None
+        now = self._clock()
+        upstream.idle_until = min(now + self._settings.idle_s, upstream.ends_at)
+        if not self.retired and upstream.idle_until > now and self.ledger.take_back(upstream):
+            upstream.deadline = upstream.idle_until
+        else:
+            self.discard(upstream)
+
+    def discard(self, upstream: Upstream) -> None:
+        """Close a connection that is not to be used again."""
+        upstream.listener = None
+        upstream.deadline = NEVER
+        upstream.transport.close()
+
+    def retire(self) -> None:
+        """Lend no more, and close what is idle; what is on loan ends with its exchange."""
+        self.retired = True
+        for upstream in self.ledger.drop_idle():
+            upstream.transport.close()
