@@ -27,4 +27,5 @@ class SidecarSettings:
     outbound: OutboundSettings | None
     admin: AdminSettings
     access_log: AccessLogSettings
-    shutdown_grace_s: float = 30.0
+    shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
+    shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

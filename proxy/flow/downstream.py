@@ -171,12 +171,12 @@ class Downstream(asyncio.Protocol):
             self._wait(exchange)
             return False
         if exchange is None:
-            self._begin(event)  # type: ignore[arg-type]
+            self._begin(event)  # type: ignore[arg-type]  # the decoder begins every message with its head
         elif event.__class__ is bytes:
-            exchange.body(event)  # type: ignore[arg-type]
+            exchange.body(event)
         else:
             self.deadline = NEVER
-            exchange.body_end(event)  # type: ignore[arg-type]
+            exchange.body_end(event)  # type: ignore[arg-type]  # no head comes before the end of a body
             exchange.flush()
         return True
 
@@ -186,6 +186,7 @@ class Downstream(asyncio.Protocol):
         exchange = Exchange(self, runtime, head, account, runtime.clock())
         self.exchange = exchange
         self.deadline = NEVER
+        self.listener.last_used = exchange.started
         if self.listener.draining:
             exchange.keep = False
         self.on_request(exchange)

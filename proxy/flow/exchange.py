@@ -13,7 +13,8 @@ from proxy.flow.account import Account
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
-from proxy.http1.write import chunk, head as write_head, last_chunk
+from proxy.http1.write import chunk, last_chunk
+from proxy.http1.write import head as write_head
 from proxy.net.deadlines import NEVER
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
@@ -183,27 +184,20 @@ class Exchange:
             if event is None:
                 return
             if event.__class__ is bytes:
-                self.account.response_bytes += len(event)  # type: ignore[arg-type]
-                pieces.append(chunk(event) if self._chunk_answer else event)  # type: ignore[arg-type]
+                self.account.response_bytes += len(event)
+                pieces.append(chunk(event) if self._chunk_answer else event)
             elif event.__class__ is ResponseHead:
-                if not self._answer_head(upstream, event, pieces):  # type: ignore[arg-type]
+                if not self._answer_head(upstream, event, pieces):
                     return
             else:
-                self._answer_end(event, pieces)  # type: ignore[arg-type]
+                self._answer_end(event, pieces)  # type: ignore[arg-type]  # all else was told apart above
 
     def _answer_head(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
         """Write the head of an answer; False when the connection became a tunnel."""
         if answer.status < 200:
-            if answer.status == 101:
-                self._switch(upstream, answer)
-                return False
-            if self.head.version == 1:
-                pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), answer.lines))
-            return True
+            return self._interim(upstream, answer, pieces)
         lines = answer.lines
-        held = answer.held
-        if b"via" in held:
-            lines = [*lines, *(b"Via: " + value for value in held[b"via"])]
+        lines.extend([b"Via: " + value for value in answer.held.get(b"via", ())])
         length = answer.length
         if length is CHUNKED or length == UNTIL_CLOSE:
             if self.head.version == 1:
@@ -225,6 +219,14 @@ class Exchange:
         self.answered = True
         self.account.status = answer.status
         pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), lines))
+        return True
+
+    def _interim(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
+        if answer.status == 101:
+            self._switch(upstream, answer)
+            return False
+        if self.head.version == 1:  # never to HTTP/1.0 (RFC 9110 section 15.2)
+            pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), answer.lines))
         return True
 
     def _bodiless(self, answer: ResponseHead, lines: list[bytes]) -> None:
@@ -273,7 +275,7 @@ class Exchange:
     # ---- what goes wrong
 
     def fail(self, error: ProxyError) -> None:
-        """End the exchange: with an answer if none has begun, else by cutting it short, so that nobody takes it whole."""
+        """End the exchange: with an answer if none has begun, else cut short, so that nobody takes it as whole."""
         if self.finished:
             return
         self._drop_upstream()

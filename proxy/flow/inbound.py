@@ -16,8 +16,8 @@ from proxy.flow.settings import InboundSettings
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
-from proxy.policy.compile import Policy
 from proxy.policy.grant import Grant, admit
+from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tokens.authenticate import Authenticator
@@ -98,6 +98,7 @@ class InboundConnection(Downstream):
         head = exchange.head
         inbound = self._inbound
         now = self.runtime.now()
+        raw = b""
         try:
             traceparent = trace(exchange)
             raw = one_token(head.held.get(b"txn-token"))

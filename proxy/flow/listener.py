@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from proxy.errors import ConnectionRefusal, Overloaded, ProxyError
+from proxy.errors import Overloaded, ProxyError
 from proxy.flow.account import write_connection
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
@@ -33,9 +33,7 @@ class Door(Protocol):
 class Listener:
     """One listener. ``start`` binds it; ``drain`` ends it without losing an answer; ``close`` ends it now."""
 
-    def __init__(
-        self, runtime: Runtime, settings: ListenerSettings, door: Door, handshake_timeout_s: float
-    ) -> None:
+    def __init__(self, runtime: Runtime, settings: ListenerSettings, door: Door, handshake_timeout_s: float) -> None:
         self.runtime = runtime
         self.settings = settings
         self.direction: Direction = door.direction
@@ -44,7 +42,6 @@ class Listener:
         self.last_used = 0.0
         self._door = door
         self._handshake_timeout_s = handshake_timeout_s
-        self._handshakes = 0
         self._acceptor: Acceptor | None = None
         self._open = runtime.metrics.connections(self.direction, "open")
         self._handshaking = runtime.metrics.connections(self.direction, "handshaking")
@@ -53,29 +50,30 @@ class Listener:
         """Bind and accept; give the port.
 
         Raises:
-            OSError: the address cannot be bound; the message tells what to do.
+            ListenFailed: the address cannot be bound; the message tells what to do.
 
         """
         sock = listen(self.settings.host, self.settings.port)
-        self._acceptor = Acceptor(self.runtime.transports, sock, self._accepted)
-        self._acceptor.start()
-        port: int = sock.getsockname()[1]
-        return port
+        loop = self.runtime.transports.loop
+        acceptor = Acceptor(
+            loop, sock, lambda made: self._accepted(acceptor, made), max_pending=self.settings.max_handshakes
+        )
+        acceptor.resume()
+        self._acceptor = acceptor
+        return acceptor.port
 
     # ---- accepting
 
-    def _accepted(self, sock: socket.socket) -> None:
-        if len(self.connections) + self._handshakes >= self.settings.max_connections:
+    def _accepted(self, acceptor: Acceptor, sock: socket.socket) -> None:
+        if len(self.connections) + acceptor.pending > self.settings.max_connections:
             sock.close()
+            acceptor.settled()
             write_connection(self.runtime, self.direction, Overloaded("too many connections"), None, None)
             return
-        self._handshakes += 1
         self._handshaking.inc()
-        if self._handshakes >= self.settings.max_handshakes and self._acceptor is not None:
-            self._acceptor.pause()
-        self.runtime.tasks.spawn(self._admit(sock), "handshake")
+        self.runtime.tasks.spawn(self._admit(acceptor, sock), "handshake")
 
-    async def _admit(self, sock: socket.socket) -> None:
+    async def _admit(self, acceptor: Acceptor, sock: socket.socket) -> None:
         started = self.runtime.clock()
         is_tls = self.direction == "inbound"
         error: ProxyError | None = None
@@ -91,10 +89,8 @@ class Listener:
             error = refusal(failed)
             sock.close()
         finally:
-            self._handshakes -= 1
             self._handshaking.dec()
-            if self._acceptor is not None and not self.draining:
-                self._acceptor.resume()
+            acceptor.settled()
         if is_tls:
             result = "ok" if error is None else error.reason
             self.runtime.metrics.tls_handshake("server", result).observe(self.runtime.clock() - started)
@@ -114,7 +110,7 @@ class Listener:
             self._open.dec()
             self.runtime.deadlines.forget(connection)
 
-    def refuse_peer(self, connection: Downstream, error: ConnectionRefusal) -> None:
+    def refuse_peer(self, connection: Downstream, error: ProxyError) -> None:
         """Close a connection after its handshake, before a byte of it reaches the app."""
         write_connection(self.runtime, self.direction, error, connection.peer_uri, connection.local)
         connection.transport.close()
@@ -155,9 +151,7 @@ class Listener:
         """Leave the hot path for what is missing, then come back by the same door: ``on_request``."""
         self.runtime.tasks.spawn(self._follow_up(connection, exchange, learn), "follow up")
 
-    async def _follow_up(
-        self, connection: Downstream, exchange: Exchange, learn: Coroutine[Any, Any, object]
-    ) -> None:
+    async def _follow_up(self, connection: Downstream, exchange: Exchange, learn: Coroutine[Any, Any, object]) -> None:
         try:
             await learn
         except ProxyError as error:
@@ -172,7 +166,8 @@ class Listener:
     @property
     def in_flight(self) -> int:
         """Requests that have not ended."""
-        return self._handshakes + sum(connection.exchange is not None for connection in self.connections)
+        pending = self._acceptor.pending if self._acceptor is not None else 0
+        return pending + sum(connection.exchange is not None for connection in self.connections)
 
     def drain(self) -> None:
         """Accept no more; let each connection end with its answer."""

@@ -12,7 +12,7 @@ def trace(exchange: Exchange) -> bytes:
     head = exchange.head
     value, exchange.account.trace_id, made = exchange.runtime.trace_ids.trace_of(head.held.get(b"traceparent"))
     if made:
-        head.lines = [line for line in head.lines if not line[:11].lower() == b"tracestate:"]
+        head.lines = [line for line in head.lines if line[:11].lower() != b"tracestate:"]
     return b"traceparent: " + value
 
 

@@ -1,0 +1,334 @@
+"""The composition root: Settings in, one running sidecar out. The only file that knows every room.
+
+Order of a start: the operators' ports first, so that a sidecar that cannot begin says why; then the listeners, so
+that a port in use is told at once; then identity and keys, for which it waits as long as it must. Order of an end: see
+``supervisor/worker.py``.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import random
+import secrets
+import ssl
+import time
+from dataclasses import replace
+
+from proxy import __version__
+from proxy.admin.health import Gate, Health
+from proxy.admin.server import AdminHandlers
+from proxy.config.settings import SidecarSettings
+from proxy.control.fetch import ControlFetch
+from proxy.control.server import ControlServer, Handler
+from proxy.flow.inbound import Inbound
+from proxy.flow.listener import Listener
+from proxy.flow.outbound import Outbound
+from proxy.flow.runtime import Runtime
+from proxy.identity.sources.files import FilesSource
+from proxy.identity.store import Identity, IdentityStore
+from proxy.net.deadlines import Deadlines
+from proxy.net.tasks import Tasks
+from proxy.net.transport import Transports
+from proxy.observe.access_log import AccessLog
+from proxy.observe.catalog import Metrics
+from proxy.observe.lag import LoopLag
+from proxy.observe.trace import TraceIds
+from proxy.policy.compile import compile_destinations, compile_policy
+from proxy.policy.destinations import Destination
+from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
+from proxy.tls.contexts import TlsContexts
+from proxy.tokens.authenticate import Authenticator
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.jwks import KeyStore
+from proxy.tokens.tts import TokenService
+from proxy.upstream.dial import Dialer
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
+from proxy.upstream.settings import PoolSettings
+
+_log = logging.getLogger("svidecar")
+
+EXPIRY_WARNING = 0.2
+"""Warn when less than this part of the SVID's life is left: sources renew at half, so something is wrong by then."""
+
+
+class Sidecar:
+    """One sidecar on one loop. ``start``, then ``drain`` or ``close``."""
+
+    def __init__(self, settings: SidecarSettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.transports = Transports(loop, settings.event_loop)
+        self.tasks = Tasks("sidecar")
+        self.deadlines = Deadlines(loop)
+        self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
+        self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
+        self.health = Health(_gates(settings))
+        self.store = IdentityStore()
+        self.contexts = TlsContexts(self.store, settings.tls)
+        self.source = FilesSource(settings.identity, self.store, time.time, self._identity_loaded)
+        self.ports: dict[str, int] = {}
+        self.end_wanted = asyncio.Event()
+        self._lag = LoopLag(loop, self.metrics.event_loop_lag)
+        self._servers: list[ControlServer] = []
+        self._pools: dict[str, Pool] = {}
+        self._warned_of_expiry = False
+        self.metrics.tls_context_generations.read = self.contexts.generations
+        self.store.subscribe(self._identity_changed)
+        runtime = Runtime(
+            transports=self.transports,
+            deadlines=self.deadlines,
+            tasks=self.tasks,
+            clock=time.monotonic,
+            now=time.time,
+            metrics=self.metrics,
+            access_log=self.access_log,
+            trace_ids=TraceIds(os.urandom),
+            pseudonym=b"",
+        )
+        self.dialer = Dialer(
+            self.transports,
+            self.contexts,
+            self.store,
+            time.time,
+            time.monotonic,
+            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
+        )
+        fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
+        self.keys = KeyStore(settings.tokens, fetch, time.time)
+        self.keys.subscribe(self._keys_changed)
+        self.token_service = self._make_token_service(fetch)
+        self.inbound, self.inbound_door = self._make_inbound(_named(runtime, "in"))
+        self.outbound, self.outbound_door = self._make_outbound(_named(runtime, "out"))
+
+    # ---- parts
+
+    def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
+        if self.settings.tokens.service is None:
+            return None
+        return TokenService(
+            self.settings.tokens,
+            fetch,
+            self.keys,
+            time.time,
+            random.random,
+            on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
+        )
+
+    def _make_inbound(self, runtime: Runtime) -> tuple[Listener | None, Inbound | None]:
+        settings = self.settings.inbound
+        if settings is None:
+            return None, None
+        metrics = self.metrics
+        authenticator = Authenticator(
+            self.settings.tokens,
+            self.keys,
+            TokenCache(self.settings.tokens.cache_entries),
+            on_hit=metrics.token_cache("hit").inc,
+            on_miss=metrics.token_cache("miss").inc,
+            on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
+        )
+        app = Endpoint(host=settings.app_host, port=settings.app_port, protection=Protection.PLAIN)
+        policy = compile_policy(self.settings.policy, self.settings.tokens.audience)
+        pool = self._pool(app, settings.pool)
+        door = Inbound(settings, self.store, self.contexts, authenticator, policy, pool)
+        return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
+
+    def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None]:
+        settings = self.settings.outbound
+        if settings is None:
+            return None, None
+        destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
+        door = Outbound(self.store, destinations, self.token_service, self._pool_of)
+        return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
+
+    def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
+        listener = self.settings.inbound or self.settings.outbound
+        if listener is None:
+            raise RuntimeError("a sidecar has at least one listener")
+        return Pool(endpoint, settings, listener.listener.limits, self.dialer, self.deadlines, time.monotonic)
+
+    def _pool_of(self, destination: Destination) -> Pool:
+        pool = self._pools.get(destination.name)
+        if pool is None and self.settings.outbound is not None:
+            pool = self._pools[destination.name] = self._pool(_endpoint(destination), self.settings.outbound.pool)
+        if pool is None:
+            raise RuntimeError("there is no outbound listener")
+        return pool
+
+    # ---- starting
+
+    async def start(self) -> None:
+        """Bind every port, then wait for nothing: identity and keys come when they come.
+
+        Raises:
+            ListenFailed: a port cannot be bound; the message tells what to do.
+
+        """
+        admin = self.settings.admin
+        handlers = AdminHandlers(
+            service=self.settings.service,
+            metrics=self.metrics,
+            health=self.health,
+            sections=self._sections,
+            names=self._names,
+            drain=self.end_wanted.set,
+        )
+        await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
+        await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
+        await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
+        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound)):
+            if listener is not None:
+                self.ports[name] = listener.start()
+        self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
+        if self.inbound is not None:
+            self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
+        self._lag.start()
+        self.tasks.spawn(self.source.watch(), "identity")
+        if Gate.KEYS in self.health.findings:
+            self.tasks.spawn(self._keep_keys(), "keys")
+        self.tasks.spawn(self._look_after(), "look after")
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is never walked again
+
+    async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
+        server = ControlServer(self.transports, self.tasks, self.deadlines, handler, name=name)
+        self.ports[name] = await server.start(host, port)
+        self._servers.append(server)
+
+    async def _keep_keys(self) -> None:
+        await self.keys.load()
+        await self.keys.keep()
+
+    # ---- what changes while it runs
+
+    def _identity_loaded(self, ok: bool, detail: str) -> None:  # noqa: FBT001 - the source's own callback
+        if ok:
+            _log.info("identity: %s", detail)
+        else:
+            self.metrics.reload("failed").inc()
+            _log.error("identity: %s", detail)
+            if self.store.current is None:
+                self.health.set(Gate.SVID, ok=False, detail=detail)
+                self.health.set(Gate.BUNDLE, ok=False, detail=detail)
+
+    def _identity_changed(self, identity: Identity) -> None:
+        metrics = self.metrics
+        metrics.svid_not_after.set(identity.svid.not_after)
+        metrics.identity_loaded(identity.loaded_at)
+        metrics.reload("ok").inc()
+        if identity.generation > 1:
+            metrics.svid_rotations.inc()
+        for trust_domain, bundle in identity.bundles.items():
+            ends = max(authority.not_valid_after_utc.timestamp() for authority in bundle.authorities)
+            metrics.bundle_not_after(trust_domain).set(ends)
+        self._warned_of_expiry = False
+        self.health.set(Gate.SVID, ok=True, detail=str(identity.svid.spiffe_id))
+        self.health.set(Gate.BUNDLE, ok=True, detail=", ".join(sorted(identity.bundles)))
+
+    def _keys_changed(self) -> None:
+        if Gate.KEYS in self.health.findings:
+            self.health.set(Gate.KEYS, ok=True, detail=f"from {self.settings.tokens.keys}")
+
+    async def _look_after(self) -> None:
+        """Keep what operators see true while nothing else happens."""
+        while True:
+            self._look_at_identity()
+            if self.keys.loaded_at is not None:
+                self.metrics.keys_loaded(self.keys.loaded_at)
+            elif Gate.KEYS in self.health.findings and self.keys.last_error:
+                self.health.set(Gate.KEYS, ok=False, detail=self.keys.last_error)
+            await asyncio.sleep(1)
+
+    def _look_at_identity(self) -> None:
+        identity = self.store.current
+        if identity is None:
+            return
+        svid, now = identity.svid, time.time()
+        left = svid.not_after - now
+        if left <= 0:
+            self.health.set(Gate.SVID, ok=False, detail="the SVID has ended, and its source has given no new one")
+        elif left < EXPIRY_WARNING * (svid.not_after - svid.not_before) and not self._warned_of_expiry:
+            self._warned_of_expiry = True
+            _log.warning("identity: the SVID ends in %d s, and its source has given no new one", left)
+
+    # ---- what operators see
+
+    def _sections(self) -> dict[str, list[tuple[str, str]]]:
+        identity = self.store.current
+        ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(identity.svid.not_after)) if identity else ""
+        open_now = [(n, len(v.connections)) for n, v in (("inbound", self.inbound), ("outbound", self.outbound)) if v]
+        return {
+            "Identity": [("SPIFFE ID", str(identity.svid.spiffe_id)), ("ends", ends)] if identity else [],
+            "Ports": [(name, str(port)) for name, port in self.ports.items()],
+            "Connections": [(name, str(count)) for name, count in open_now],
+            "Versions": [("svidecar", __version__), ("OpenSSL", ssl.OPENSSL_VERSION)],
+        }
+
+    def _names(self) -> dict[str, list[str]]:
+        return {
+            "rules": [rule.name for rule in self.settings.policy.rules],
+            "destinations": [destination.host for destination in self.settings.destinations],
+        }
+
+    # ---- reload and end
+
+    def take(self, policy: PolicySettings, destinations: tuple[DestinationSettings, ...]) -> None:
+        """Take another policy and other destinations; connections end with their answers, to be admitted anew."""
+        policy_now, destinations_now = self.settings.policy, self.settings.destinations
+        self.settings = replace(self.settings, policy=policy, destinations=destinations)
+        if self.inbound is not None and self.inbound_door is not None and policy != policy_now:
+            self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
+            for connection in list(self.inbound.connections):
+                connection.drain()
+        if self.outbound_door is not None and destinations != destinations_now:
+            trust_domain = self.settings.identity.trust_domain
+            self.outbound_door.destinations = compile_destinations(destinations, trust_domain)
+            retired, self._pools = self._pools, {}
+            for pool in retired.values():
+                pool.retire()
+
+    def begin_drain(self) -> None:
+        """Fail readiness, and let inbound take nothing new. Outbound goes on: the app may need it to finish."""
+        self.health.set(Gate.NOT_DRAINING, ok=False, detail="ending")
+        if self.inbound is not None:
+            self.inbound.drain()
+
+    async def close(self) -> None:
+        """End everything now."""
+        for listener in (self.inbound, self.outbound):
+            if listener is not None:
+                listener.close()
+        for server in self._servers:
+            await server.close()
+        self._lag.close()
+        await self.keys.close()
+        if self.token_service is not None:
+            await self.token_service.close()
+        await self.tasks.close()
+        self.deadlines.close()
+        self.access_log.close()
+
+
+def _gates(settings: SidecarSettings) -> list[Gate]:
+    """Name what must be loaded: keys where tokens are verified, policy where there is an inbound listener."""
+    gates = list(Gate)
+    if settings.inbound is None:
+        gates.remove(Gate.POLICY)
+        if settings.tokens.service is None:
+            gates.remove(Gate.KEYS)
+    return gates
+
+
+def _named(runtime: Runtime, direction: str) -> Runtime:
+    return replace(runtime, pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode())
+
+
+def _endpoint(destination: Destination) -> Endpoint:
+    return Endpoint(
+        host=destination.address_host,
+        port=destination.address_port,
+        protection=destination.protection,
+        expected=destination.spiffe_id,
+        server_name=destination.host if destination.protection is Protection.WEB else None,
+    )

@@ -1,0 +1,1 @@
+"""The life of a process: signals, reload, and ending without dropping anybody's traffic."""

@@ -1,0 +1,38 @@
+"""Reading the YAML again while serving: what may change is swapped whole, what may not is said, the rest stays."""
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+from proxy.app import Sidecar
+from proxy.config.load import load
+from proxy.config.settings import SidecarSettings
+from proxy.errors import ConfigInvalid
+
+_log = logging.getLogger("svidecar")
+
+LIVE = frozenset({"policy", "destinations"})
+"""The Settings that change without a restart."""
+
+
+def reload(sidecar: Sidecar, config_path: Path) -> None:
+    """Open the access log again, and take the new policy and destinations if the whole file is good."""
+    sidecar.access_log.reopen()
+    try:
+        settings = load(config_path, os.environ)
+    except (ConfigInvalid, OSError) as error:
+        sidecar.metrics.reload("failed").inc()
+        _log.error("reload refused, the last good configuration stays: %s", error)
+        return
+    fixed = _changed(sidecar.settings, settings) - LIVE
+    if fixed:
+        _log.warning("reload: %s changed, which needs a restart", ", ".join(sorted(fixed)))
+    sidecar.take(settings.policy, settings.destinations)
+    sidecar.metrics.reload("ok").inc()
+    _log.info("reload: %d rules, %d destinations", len(settings.policy.rules), len(settings.destinations))
+
+
+def _changed(old: SidecarSettings, new: SidecarSettings) -> set[str]:
+    names = [field.name for field in dataclasses.fields(SidecarSettings)]
+    return {name for name in names if getattr(old, name) != getattr(new, name)}

@@ -1,0 +1,96 @@
+"""One sidecar in one process: start, obey signals, end well.
+
+SIGTERM or SIGINT: readiness fails; inbound finishes what it has and refuses new; outbound stays open while the app may
+still need it; all ends within the grace. A second one ends it at once. SIGHUP: the access log is opened again and the
+YAML is read again; a bad YAML changes nothing.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from pathlib import Path
+
+from proxy.app import Sidecar
+from proxy.config.settings import SidecarSettings
+from proxy.errors import ProxyError
+from proxy.flow.listener import Listener
+from proxy.net.accept import ListenFailed
+from proxy.net.transport import new_loop
+from proxy.supervisor.reload import reload
+
+_log = logging.getLogger("svidecar")
+
+POLL_S = 0.05
+"""How often an ending sidecar looks whether it may end: short beside a person's patience."""
+
+
+def run(settings: SidecarSettings, config_path: Path) -> int:
+    """Run until told to end; give the exit code: 0, or 1 when it could not start or the grace was not enough."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with asyncio.Runner(loop_factory=lambda: new_loop(settings.event_loop)) as runner:
+        return runner.run(_run(settings, config_path))
+
+
+async def _run(settings: SidecarSettings, config_path: Path) -> int:
+    try:
+        sidecar = Sidecar(settings, asyncio.get_running_loop())
+    except (ProxyError, ValueError) as error:
+        _log.error("%s cannot start: %s", settings.service, error)
+        return 1
+    end, end_now = _obey_signals(sidecar, config_path)
+    try:
+        await sidecar.start()
+        _log.info("%s: %s", settings.service, ", ".join(f"{name} {port}" for name, port in sidecar.ports.items()))
+        await end.wait()
+        return await _end(sidecar, end_now)
+    except ListenFailed as error:
+        _log.error("%s cannot start: %s", settings.service, error)
+        return 1
+    finally:
+        await sidecar.close()
+
+
+def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, asyncio.Event]:
+    end, end_now = sidecar.end_wanted, asyncio.Event()
+
+    def on_end() -> None:
+        (end_now if end.is_set() else end).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_end)
+    loop.add_signal_handler(signal.SIGHUP, lambda: reload(sidecar, config_path))
+    return end, end_now
+
+
+async def _end(sidecar: Sidecar, end_now: asyncio.Event) -> int:
+    settings = sidecar.settings
+    _log.info("ending: within %g s, or at once with a second signal", settings.shutdown_grace_s)
+    sidecar.begin_drain()
+    until = time.monotonic() + settings.shutdown_grace_s
+    if not await _ended(sidecar.inbound, 0, until, end_now):
+        return _forced(sidecar)
+    if not await _ended(sidecar.outbound, settings.shutdown_quiet_s, until, end_now):
+        return _forced(sidecar)
+    return 0
+
+
+async def _ended(listener: Listener | None, quiet_s: float, until: float, end_now: asyncio.Event) -> bool:
+    """Wait until nothing is in flight and nothing began for ``quiet_s``; False when the grace is over."""
+    if listener is None:
+        return True
+    began = time.monotonic()
+    while listener.in_flight or time.monotonic() - max(listener.last_used, began) < quiet_s:
+        if end_now.is_set():
+            return False
+        if time.monotonic() >= until:
+            return not listener.in_flight
+        await asyncio.sleep(POLL_S)
+    return True
+
+
+def _forced(sidecar: Sidecar) -> int:
+    cut = sum(listener.in_flight for listener in (sidecar.inbound, sidecar.outbound) if listener is not None)
+    _log.warning("ended by force: %d requests were cut", cut)
+    return 1 if cut else 0
