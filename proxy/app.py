@@ -6,6 +6,7 @@ that a port in use is told at once; then identity and keys, for which it waits a
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -21,6 +22,7 @@ from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
+from proxy.errors import IdentityInvalid
 from proxy.flow.inbound import Inbound
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
@@ -184,6 +186,8 @@ class Sidecar:
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
         self._lag.start()
+        with contextlib.suppress(IdentityInvalid):  # said by the source, and looked at again
+            self.source.load()
         self.tasks.spawn(self.source.watch(), "identity")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
@@ -228,7 +232,7 @@ class Sidecar:
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
-            self.health.set(Gate.KEYS, ok=True, detail=f"from {self.settings.tokens.keys}")
+            self.health.set(Gate.KEYS, ok=True, detail="loaded")
 
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""

@@ -1,14 +1,23 @@
 """What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from proxy.errors import ClientClosed, ProxyError, Side
 from proxy.flow.runtime import Runtime
+from proxy.http1.message import RequestHead
 from proxy.observe.access_log import AccessRecord
 from proxy.observe.catalog import Decision, Direction
+from proxy.policy.permit import Permit
+from proxy.tokens.claims import TxnToken
 
-if TYPE_CHECKING:
-    from proxy.flow.exchange import Exchange
+
+class Facts(Protocol):
+    """What is known of an exchange when it ends. ``started`` is on the runtime's clock."""
+
+    head: RequestHead
+    permit: Permit | None
+    token: TxnToken | None
+    started: float
 
 
 class Account:
@@ -37,20 +46,20 @@ class Account:
         self.status = 0
         self.trace_id: bytes | None = None
 
-    def close(self, exchange: "Exchange", now: float) -> None:
+    def close(self, facts: Facts, now: float) -> None:
         """Write down an exchange that was forwarded and answered."""
-        self._write(exchange, "allow", "", now)
+        self._write(facts, "allow", "", now)
 
-    def fail(self, exchange: "Exchange", error: ProxyError, now: float) -> None:
+    def fail(self, facts: Facts, error: ProxyError, now: float) -> None:
         """Write down an exchange that was refused, or broke."""
-        self._write(exchange, verdict(error), error.reason, now)
+        self._write(facts, verdict(error), error.reason, now)
 
-    def _write(self, exchange: "Exchange", decision: Decision, reason: str, now: float) -> None:
+    def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
         metrics = self._runtime.metrics
-        permit = exchange.permit
+        permit = facts.permit
         rule = permit.rule if permit is not None else ""
-        method = exchange.head.method
-        duration = now - exchange.started
+        method = facts.head.method
+        duration = now - facts.started
         if self.direction == "inbound":
             route = permit.route if permit is not None else ""
             metrics.server_duration(method, self.status, route, reason).observe(duration)
@@ -60,10 +69,10 @@ class Account:
             metrics.overhead_outbound.observe(self.own_s)
         metrics.decision(self.direction, decision, reason, rule).inc()
         if self._runtime.access_log.enabled:
-            self._log(exchange, decision, reason, duration)
+            self._log(facts, decision, reason, duration)
 
-    def _log(self, exchange: "Exchange", decision: Decision, reason: str, duration: float) -> None:
-        permit, token = exchange.permit, exchange.token
+    def _log(self, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
+        permit, token = facts.permit, facts.token
         destination = permit.destination if permit is not None else None
         self._runtime.access_log.write(
             AccessRecord(
@@ -78,7 +87,7 @@ class Account:
                 txn=token.txn if token is not None else None,
                 token_sha256=token.digest if token is not None else None,
                 trace_id=self.trace_id,
-                method=exchange.head.method,
+                method=facts.head.method,
                 route=permit.route if permit is not None and destination is None else None,
                 destination=destination.name if destination is not None else None,
                 status=self.status,

@@ -8,26 +8,56 @@ A connection is in one of four states: between messages, in an exchange, in a tu
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError
 from proxy.flow.account import Account, write_connection
 from proxy.flow.exchange import Exchange
 from proxy.flow.rescue import RESCUES, rescue
+from proxy.flow.runtime import Runtime
+from proxy.flow.settings import ListenerSettings
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
 from proxy.http1.message import EndOfMessage, RequestHead
 from proxy.net.deadlines import NEVER
+from proxy.observe.catalog import Direction
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
-
-if TYPE_CHECKING:
-    from proxy.flow.listener import Listener
+from proxy.upstream.pool import Pool
 
 READ_AHEAD_BYTES = 65536
 """What may wait undecoded behind a request in progress: one head's worth; then the sender is told to stop."""
 
 LINGER_BYTES = 1024 * 1024
 """What is read and dropped after an early answer: who sends more than that does not read the answer either."""
+
+
+class Owner(Protocol):
+    """The listener of a connection, as the connection sees it."""
+
+    runtime: Runtime
+    settings: ListenerSettings
+    direction: Direction
+    draining: bool
+    last_used: float
+
+    def opened(self, connection: "Downstream") -> None:
+        """Count a connection that may speak now."""
+
+    def closed(self, connection: "Downstream") -> None:
+        """Forget a connection."""
+
+    def refuse_peer(self, connection: "Downstream", error: ProxyError) -> None:
+        """Close a connection after its handshake."""
+
+    def forward(self, connection: "Downstream", exchange: Exchange, pool: Pool) -> None:
+        """Send the request over a connection of ``pool``."""
+
+    def open_upstream(self, connection: "Downstream", exchange: Exchange) -> None:
+        """Open a connection for the request, then send it."""
+
+    def follow_up(self, connection: "Downstream", exchange: Exchange, learn: Coroutine[Any, Any, object]) -> None:
+        """Leave the hot path for what is missing, then call ``on_request`` again."""
 
 
 class Downstream(asyncio.Protocol):
@@ -53,7 +83,7 @@ class Downstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, listener: "Listener") -> None:
+    def __init__(self, listener: Owner) -> None:
         self.listener = listener
         self.runtime = listener.runtime
         self._decoder = RequestDecoder(listener.settings.limits)

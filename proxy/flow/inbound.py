@@ -8,9 +8,8 @@ import asyncio
 import ssl
 
 from proxy.errors import ConnectionRefusal, NotReady, ProxyError, TokenUnknownKey
-from proxy.flow.downstream import Downstream
+from proxy.flow.downstream import Downstream, Owner
 from proxy.flow.exchange import Exchange
-from proxy.flow.listener import Listener
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.settings import InboundSettings
 from proxy.identity.peer import identify
@@ -50,7 +49,7 @@ class Inbound:
         """Give the newest server context. Raises NotReady."""
         return self._contexts.server()
 
-    def connection(self, listener: Listener) -> Downstream:
+    def connection(self, listener: Owner) -> Downstream:
         """Make the protocol of one connection."""
         return InboundConnection(listener, self)
 
@@ -63,7 +62,7 @@ class InboundConnection(Downstream):
     _grant: Grant
     _forwarded_client_cert: bytes
 
-    def __init__(self, listener: Listener, inbound: Inbound) -> None:
+    def __init__(self, listener: Owner, inbound: Inbound) -> None:
         super().__init__(listener)
         self._inbound = inbound
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from proxy.errors import Overloaded, ProxyError
 from proxy.flow.account import write_connection
-from proxy.flow.downstream import Downstream
+from proxy.flow.downstream import Downstream, Owner
 from proxy.flow.exchange import Exchange
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import ListenerSettings
@@ -26,7 +26,7 @@ class Door(Protocol):
     def context(self) -> ssl.SSLContext | None:
         """Give the newest TLS context, or None for plain HTTP. Raises NotReady."""
 
-    def connection(self, listener: "Listener") -> Downstream:
+    def connection(self, listener: Owner) -> Downstream:
         """Make the protocol of one connection."""
 
 

@@ -5,9 +5,8 @@ import ssl
 from collections.abc import Callable
 
 from proxy.errors import BadHost, ProxyError, TtsUnavailable
-from proxy.flow.downstream import Downstream
+from proxy.flow.downstream import Downstream, Owner
 from proxy.flow.exchange import Exchange
-from proxy.flow.listener import Listener
 from proxy.flow.offer import offer, trace
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
@@ -38,7 +37,7 @@ class Outbound:
         """Give None: the app speaks plain HTTP over loopback."""
         return None
 
-    def connection(self, listener: Listener) -> Downstream:
+    def connection(self, listener: Owner) -> Downstream:
         """Make the protocol of one connection."""
         return OutboundConnection(listener, self)
 
@@ -48,7 +47,7 @@ class OutboundConnection(Downstream):
 
     __slots__ = ("_outbound",)
 
-    def __init__(self, listener: Listener, outbound: Outbound) -> None:
+    def __init__(self, listener: Owner, outbound: Outbound) -> None:
         super().__init__(listener)
         self._outbound = outbound
 

@@ -28,6 +28,7 @@ POLL_S = 0.05
 def run(settings: SidecarSettings, config_path: Path) -> int:
     """Run until told to end; give the exit code: 0, or 1 when it could not start or the grace was not enough."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiofastnet").setLevel(logging.WARNING)  # it tells of each first connection
     with asyncio.Runner(loop_factory=lambda: new_loop(settings.event_loop)) as runner:
         return runner.run(_run(settings, config_path))
 
