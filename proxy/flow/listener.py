@@ -1,12 +1,13 @@
 """A listening socket and its connections: accept, shake hands under a deadline, count, drain."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from proxy.errors import Overloaded, ProxyError
+from proxy.errors import Internal, Overloaded, ProxyError
 from proxy.flow.account import write_connection
 from proxy.flow.downstream import Downstream, Owner
 from proxy.flow.exchange import Exchange
@@ -16,6 +17,8 @@ from proxy.net.accept import Acceptor, listen
 from proxy.observe.catalog import Direction
 from proxy.tls.handshake import refusal
 from proxy.upstream.pool import Pool
+
+_log = logging.getLogger(__name__)
 
 
 class Door(Protocol):
@@ -140,6 +143,10 @@ class Listener:
         except ProxyError as error:
             exchange.fail(error)
             return
+        except Exception:  # a fault of ours must not leave a caller without an answer
+            _log.exception("opening an upstream connection failed")
+            exchange.fail(Internal())
+            return
         if exchange.finished:
             pool.take_back(upstream)
             return
@@ -156,6 +163,10 @@ class Listener:
             await learn
         except ProxyError as error:
             exchange.fail(error)
+            return
+        except Exception:  # a fault of ours must not leave a caller without an answer
+            _log.exception("a miss could not be followed up")
+            exchange.fail(Internal())
             return
         if not exchange.finished:
             connection.on_request(exchange)

@@ -1,13 +1,13 @@
 """Both decoders: a head, then its body, then the next head. See the package's docstring for the contract."""
 
 from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge, TargetTooLong, UpstreamBadResponse
-from proxy.http1.body import BodyDecoder
+from proxy.http1.body import Body, BodyUntilClose, CountedBody
+from proxy.http1.chunked import ChunkedBody
+from proxy.http1.framing import connection_options
 from proxy.http1.grammar import TOKEN
-from proxy.http1.head import parse_request_head, parse_response_head
+from proxy.http1.head import METHOD_BYTES, parse_request_head, parse_request_line, parse_response_head
 from proxy.http1.limits import Limits
-from proxy.http1.message import END, EndOfMessage, RequestEvent, RequestHead, ResponseEvent, ResponseHead
-
-_METHOD_BYTES = 32  # the longest registered method has 17 characters; more is not HTTP
+from proxy.http1.message import END, UNTIL_CLOSE, EndOfMessage, RequestEvent, RequestHead, ResponseEvent, ResponseHead
 
 
 class _Decoder:
@@ -17,7 +17,7 @@ class _Decoder:
         self._limits = limits
         self._buffer = b""
         self._searched = 0
-        self._body: BodyDecoder | None = None
+        self._body: Body | None = None
 
     @property
     def buffered_bytes(self) -> int:
@@ -37,12 +37,13 @@ class _Decoder:
     def _take_head(self) -> bytes | None:
         """Cut the head off the buffer; None while it is not whole."""
         buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", self._searched)
+        seen = self._searched
+        end = buffer.find(b"\r\n\r\n", seen)
         limit = self._limits.head_bytes
         if end < 0:
             if len(buffer) > limit:
                 raise HeadTooLarge(f"the head is larger than {limit} bytes")
-            if buffer.count(b"\n") != buffer.count(b"\r\n"):
+            if buffer.count(b"\n", seen) != buffer.count(b"\r\n", max(0, seen - 1)):
                 raise BadRequest("a LF alone in the head")
             self._searched = max(0, len(buffer) - 3)
             return None
@@ -53,7 +54,17 @@ class _Decoder:
         self._buffer = buffer[end:]
         return buffer[:end]
 
-    def _take_body(self, body: BodyDecoder) -> bytes | EndOfMessage | None:
+    def _begin_body(self, head: RequestHead | ResponseHead) -> None:
+        length = head.length
+        if length is None:  # CHUNKED
+            named = connection_options(head.held) if b"connection" in head.held else frozenset()
+            self._body = ChunkedBody(self._limits, named)
+        elif length == UNTIL_CLOSE:
+            self._body = BodyUntilClose()
+        else:
+            self._body = CountedBody(length)
+
+    def _take_body(self, body: Body) -> bytes | EndOfMessage | None:
         event, consumed = body.take(self._buffer)
         if consumed:
             self._buffer = self._buffer[consumed:]
@@ -63,23 +74,25 @@ class _Decoder:
 
 
 class RequestDecoder(_Decoder):
-    """Requests, one after the other."""
+    """Requests, one after the other, until one says that it is the last."""
 
-    __slots__ = ("_blank",)
+    __slots__ = ("_blank", "_last")
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._blank = False
+        self._last = False
 
     @property
     def in_head(self) -> bool:
         """Whether a head has begun to come and is not whole."""
-        return self._body is None and bool(self._buffer)
+        return self._body is None and bool(self._buffer) and not self._last
 
     def next_event(self) -> RequestEvent | None:
         """Give the next event, or None when more bytes are needed.
 
-        A head with ``length`` 0 is a whole message: no end follows it.
+        A head with ``length`` 0 is a whole message: no end follows it. What follows a message without ``keep_alive``
+        is never read (RFC 9112 section 9.6).
 
         Raises:
             BadMessage: refused; the connection must end after the answer.
@@ -88,9 +101,9 @@ class RequestDecoder(_Decoder):
         if self._body is not None:
             return self._take_body(self._body)
         buffer = self._buffer
-        if not buffer:
+        if not buffer or self._last:
             return None
-        if not self._blank and buffer[0] in b"\r\n" and not self._skip_blank_line():
+        if buffer[0] in b"\r\n" and not self._blank and not self._skip_blank_line():
             return None
         raw = self._take_head()
         if raw is None:
@@ -99,7 +112,8 @@ class RequestDecoder(_Decoder):
         self._blank = False
         head = parse_request_head(raw, self._limits)
         if head.length != 0:
-            self._body = BodyDecoder(head.length, self._limits)
+            self._begin_body(head)
+        self._last = not head.keep_alive
         return head
 
     def receive_eof(self) -> None:
@@ -111,7 +125,7 @@ class RequestDecoder(_Decoder):
         """
         if self._body is not None:
             raise BadFraming("the connection ended inside a body")
-        if self._buffer:
+        if self.in_head:
             raise BadRequest("the connection ended inside a head")
 
     def _skip_blank_line(self) -> bool:
@@ -126,12 +140,16 @@ class RequestDecoder(_Decoder):
 
     def _doubt(self) -> None:
         """Refuse a head that is not whole as soon as it cannot become good: garbage gets its answer at once."""
-        line, end, _ = self._buffer.partition(b"\r\n")
-        method, space, rest = line.partition(b" ")
-        if (not space and len(method) > _METHOD_BYTES) or (method and not TOKEN.fullmatch(method)):
-            if not (end == b"" and method.endswith(b"\r") and TOKEN.fullmatch(method[:-1])):
-                raise BadRequest("the request line does not begin with a method")
-        elif len(rest) > self._limits.target_bytes + len(b" HTTP/1.1\r"):
+        longest = METHOD_BYTES + self._limits.target_bytes + len(b"  HTTP/1.1\r\n")
+        begin = self._buffer[:longest]
+        line, crlf, _ = begin.partition(b"\r\n")
+        if crlf:
+            parse_request_line(line, self._limits)
+            return
+        method, space, _ = begin.partition(b" ")
+        if len(method) > METHOD_BYTES or not TOKEN.fullmatch(method):
+            raise BadRequest("the request line does not begin with a method")
+        if space and len(begin) > len(method) + self._limits.target_bytes + len(b"  HTTP/1.1\r"):
             raise TargetTooLong(f"the target is longer than {self._limits.target_bytes} bytes")
 
 
@@ -196,7 +214,7 @@ class ResponseDecoder(_Decoder):
         elif head.length == 0:
             self._method = None
         else:
-            self._body = BodyDecoder(head.length, self._limits)
+            self._begin_body(head)
 
     def receive_eof(self) -> EndOfMessage | None:
         """Take the end of the stream: END when it ends a body, None when nothing was expected.
@@ -205,7 +223,7 @@ class ResponseDecoder(_Decoder):
             UpstreamBadResponse: in the middle of a message.
 
         """
-        if self._body is not None and self._body.until_close:
+        if isinstance(self._body, BodyUntilClose):
             self._body = None
             self._method = None
             return END

@@ -5,6 +5,8 @@ refuse: Transfer-Encoding beside Content-Length, Content-Length twice (even equa
 Transfer-Encoding in HTTP/1.0.
 """
 
+from collections.abc import Set as AbstractSet
+
 from proxy.errors import BadFraming, BadRequest, CodingUnknown, ExpectationUnknown, OwnedField
 from proxy.http1.grammar import HOP_BY_HOP, OWNED, TOKEN, decimal
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
@@ -67,8 +69,25 @@ def connection_options(held: dict[bytes, list[bytes]]) -> set[bytes]:
     return options
 
 
-def _drop_named(lines: list[bytes], options: set[bytes]) -> list[bytes]:
-    named = options - HOP_BY_HOP - {b"close"}
+_COMMON = {b"keep-alive": frozenset({b"keep-alive"}), b"close": frozenset({b"close"})}
+"""What nearly every ``Connection`` says, read once."""
+
+_NAMES_NO_LINE = HOP_BY_HOP | {b"close"}
+"""Options of the connection itself, and fields that are held anyway."""
+
+_NONE: AbstractSet[bytes] = frozenset()
+
+
+def _options(held: dict[bytes, list[bytes]]) -> AbstractSet[bytes]:
+    values = held.get(b"connection")
+    if values is None:
+        return _NONE
+    common = _COMMON.get(values[0])
+    return common if common is not None and len(values) == 1 else connection_options(held)
+
+
+def _without(lines: list[bytes], options: AbstractSet[bytes]) -> list[bytes]:
+    named = options - _NAMES_NO_LINE
     if not named:
         return lines
     return [line for line in lines if line.partition(b":")[0].lower() not in named]
@@ -84,19 +103,18 @@ def frame_request(head: RequestHead) -> None:
     held = head.held
     if b"transfer-encoding" in held or b"content-length" in held:
         head.length = _declared(held, head.version)
-    if head.version == 0:
-        head.keep_alive = False  # RFC 9112 section 9.3: a proxy keeps no persistent connection with HTTP/1.0
+    options = _options(held)
+    if options:
+        head.lines = _without(head.lines, options)
+    if head.version == 0:  # no persistent connection, expectation or upgrade (RFC 9112 section 9.3, specs 6.6, 6.7)
+        head.keep_alive = False
         held.pop(b"expect", None)
-    if b"connection" in held:
-        options = connection_options(held)
-        if b"close" in options:
-            head.keep_alive = False
-        head.lines = _drop_named(head.lines, options)
-        if b"upgrade" not in options:
-            held.pop(b"upgrade", None)
-    else:
         held.pop(b"upgrade", None)
-    if b"expect" in held and [v.lower() for v in held[b"expect"]] != [b"100-continue"]:
+    elif b"close" in options:
+        head.keep_alive = False
+    if b"upgrade" in held and b"upgrade" not in options:
+        del held[b"upgrade"]
+    if b"expect" in held and [value.lower() for value in held[b"expect"]] != [b"100-continue"]:
         raise ExpectationUnknown("only 100-continue is understood")
 
 
@@ -113,8 +131,9 @@ def frame_response(head: ResponseHead, method: bytes) -> None:
     if status < 200 or status in (204, 304) or method == b"HEAD":
         length = 0
     head.length = length
-    options = connection_options(held) if b"connection" in held else set()
-    head.lines = _drop_named(head.lines, options)
+    options = _options(held)
+    if options:
+        head.lines = _without(head.lines, options)
     head.keep_alive = (
         length != UNTIL_CLOSE and b"close" not in options and (head.version == 1 or b"keep-alive" in options)
     )

@@ -1,7 +1,7 @@
 """The characters of RFC 9110 section 5.6 and RFC 9112, and numbers that ``int()`` must never see unchecked.
 
-A head is judged in two passes at C speed: one ``translate`` proves that nothing but visible octets, SP, HTAB, obs-text
-and CRLF pairs is in it; then it is split once. Field names are judged once each and remembered.
+A head is judged at C speed: it is split at its CRLF pairs, and one pass proves that nothing but visible octets, SP,
+HTAB and obs-text is left between them. Field names and authorities are judged once each and remembered.
 """
 
 import re
@@ -14,11 +14,9 @@ TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """What a field value may hold besides CRLF at its end: HTAB, SP, VCHAR, obs-text (RFC 9110 section 5.5)."""
 
-CRLF = b"\r\n"
-
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,15}")
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 
 
 def decimal(raw: bytes) -> int | None:
@@ -40,49 +38,61 @@ def is_authority(raw: bytes) -> bool:
     return port is None or 1 <= int(port) <= 65535
 
 
-def only_crlf(raw: bytes) -> bool:
-    """Whether nothing but CR LF pairs, in this order, stands between the visible octets of ``raw``."""
-    controls = raw.translate(None, VISIBLE)
-    return controls == CRLF * (len(controls) >> 1)
+def only_crlf(raw: bytes, pairs: int) -> bool:
+    """Whether the ``pairs`` CR LF at which ``raw`` was split are its only control characters.
 
+    The pairs must have been counted: that CR and LF alternate does not prove that each CR stands before its LF.
+    """
+    return len(raw.translate(None, VISIBLE)) == 2 * pairs
 
-ORDINARY, HELD, SINGLE = 0, 1, 2
-"""A field is forwarded as it came; or held back, because a step of ours decides on it; or forwarded, but only once."""
 
 OWNED = frozenset({b"txn-token", b"x-forwarded-client-cert", b"client-cert", b"client-cert-chain"})
 """The fields that only a sidecar may set (laws 3 and 4; RFC 9440 section 2.4)."""
+
+FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
+"""The fields that say where a message goes and where it ends."""
 
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"trailer", b"upgrade"}
 )
 """RFC 9110 section 7.6.1, and the ancient ones that it names."""
 
-KINDS: dict[bytes, int] = {
-    **dict.fromkeys(OWNED | HOP_BY_HOP, HELD),
-    **dict.fromkeys((b"host", b"content-length", b"expect", b"traceparent", b"via", b"max-forwards"), HELD),
-    **dict.fromkeys((b"authorization", b"content-type"), SINGLE),
-}
+SINGLE = frozenset({b"authorization", b"content-type"})
+"""Forwarded as they came, but only once (specs 6.5)."""
 
-NAMES: dict[bytes, tuple[bytes, int]] = {}
-"""Field names that were judged: as sent -> (in lower case, kind). Bounded by ``_MAX_NAMES``."""
+HELD = OWNED | FRAMING | HOP_BY_HOP | {b"expect", b"traceparent", b"via", b"max-forwards"}
+"""Held back, because a step of ours decides on them."""
 
-_MAX_NAMES = 1024  # an app uses tens; who sends ever new names pays for judging them
+ORDINARY = b""
+"""What ``NAMES`` says of every other field: it is forwarded as it came."""
+
+_IMITABLE = OWNED | FRAMING
+_NOT_WORD = re.compile(rb"[^0-9a-z]")
+
+NAMES: dict[bytes, bytes] = {}
+"""Field names that were judged: as sent -> in lower case if they are ``HELD`` or ``SINGLE``, else ``ORDINARY``."""
+
+_MAX_NAMES = 1024  # an app uses tens
+_MAX_NAME_BYTES = 64  # the longest registered name has 45; so an attacker fills 64 KiB, and for a moment only
 
 
-def judge_name(name: bytes) -> tuple[bytes, int]:
+def judge_name(name: bytes) -> bytes:
     """Judge a field name that is not in ``NAMES``.
 
     Raises:
         BadRequest: it is not a token: empty, a blank before the colon, a folded line.
-        OwnedField: it would read as a field that we own once a gateway turns ``_`` into ``-``.
+        OwnedField: it would read as a field on which we decide once a gateway turns ``_`` (or, in some, whatever is
+            no letter) into ``-``.
 
     """
     if not TOKEN.fullmatch(name):
         raise BadRequest("a field name is not a token (RFC 9110 section 5.1)")
     lower = name.lower()
-    if lower.replace(b"_", b"-") in OWNED and lower not in OWNED:
-        raise OwnedField("a field name imitates one that only the sidecar may set")
-    judged = (lower, KINDS.get(lower, ORDINARY))
-    if len(NAMES) < _MAX_NAMES:
+    if lower not in _IMITABLE and _NOT_WORD.sub(b"-", lower) in _IMITABLE:
+        raise OwnedField("a field name imitates one that the sidecar sets, or that frames the message")
+    judged = lower if lower in HELD or lower in SINGLE else ORDINARY
+    if len(name) <= _MAX_NAME_BYTES:
+        if len(NAMES) >= _MAX_NAMES:
+            NAMES.clear()
         NAMES[name] = judged
     return judged

@@ -4,41 +4,55 @@ import re
 
 from proxy.errors import BadHost, BadRequest, BadVersion, MethodRefused, TargetTooLong, TooManyFields
 from proxy.http1.framing import frame_request, frame_response
-from proxy.http1.grammar import HELD, NAMES, ORDINARY, TOKEN, decimal, is_authority, judge_name, only_crlf
+from proxy.http1.grammar import NAMES, SINGLE, TOKEN, is_authority, judge_name, only_crlf
 from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead, ResponseHead
 
 _VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([/?].*)?", re.DOTALL)
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\r]*))?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
 _METHODS = {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"}
 """Methods that need no look at their characters."""
 
+METHOD_BYTES = 32
+"""The longest registered method has 17 characters; more is not HTTP."""
 
-def _fields(rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
-    if len(rows) > limits.fields:
+
+def _rows(raw: bytes, limits: Limits) -> list[bytes]:
+    """Split a head into its first line and its field lines."""
+    rows = raw[:-4].split(b"\r\n")
+    if not only_crlf(raw, len(rows) + 1):
+        raise BadRequest("a control character, or a CR or LF alone, in the head")
+    if len(rows) > limits.fields + 1:
         raise TooManyFields(f"more than {limits.fields} fields")
+    return rows
+
+
+def _fields(rows: list[bytes]) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+    """Judge the field lines, which stand after the first row: give ``lines`` and ``held`` of the head."""
     lines: list[bytes] = []
     held: dict[bytes, list[bytes]] = {}
+    del rows[0]
     for row in rows:
         name, colon, value = row.partition(b":")
-        lower, kind = NAMES.get(name) or judge_name(name)
+        lower = NAMES.get(name)
+        if lower is None:
+            lower = judge_name(name)
         if not colon:
             raise BadRequest("a field line without a colon")
         value = value.strip(b" \t")
-        if kind == ORDINARY:
+        if not lower:
             lines.append(name + b": " + value)
-        elif kind == HELD:
-            values = held.get(lower)
-            if values is None:
-                held[lower] = [value]
-            else:
-                values.append(value)
-        else:
+            continue
+        if lower in SINGLE:
             if lower in held:
                 raise BadRequest("a field that may stand once is repeated")
-            held[lower] = [value]
             lines.append(name + b": " + value)
+        values = held.get(lower)
+        if values is None:
+            held[lower] = [value]
+        else:
+            values.append(value)
     return lines, held
 
 
@@ -50,31 +64,13 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         BadFraming, CodingUnknown, ExpectationUnknown, OwnedField: see ``framing``.
 
     """
-    if not only_crlf(raw):
-        raise BadRequest("a control character, or a CR or LF alone, in the head")
-    rows = raw[:-4].split(b"\r\n")
-    words = rows[0].split(b" ")
-    if len(words) != 3:
-        raise BadRequest("the request line is not three words with one space between")
-    method, target, version = words
-    if method not in _METHODS and not TOKEN.fullmatch(method):
-        raise BadRequest("the method is not a token")
-    if version == b"HTTP/1.1":
-        minor = 1
-    elif version == b"HTTP/1.0":
-        minor = 0
-    elif _VERSION.fullmatch(version):
-        raise BadVersion("HTTP/1.1 and HTTP/1.0 are spoken here")
-    else:
-        raise BadRequest("the request line does not end in a version")
-    if len(target) > limits.target_bytes:
-        raise TargetTooLong(f"the target is longer than {limits.target_bytes} bytes")
-    del rows[0]
-    lines, held = _fields(rows, limits)
+    rows = _rows(raw, limits)
+    method, target, minor = parse_request_line(rows[0], limits)
+    lines, held = _fields(rows)
     authority = _host(held, minor)
     if not target.startswith(b"/"):
         target, authority = _other_form(method, target, authority)
-    if b"#" in target or b"\t" in target or not target.isascii():
+    if b"#" in target or not target.isascii():
         raise BadRequest("the target holds a character that RFC 3986 does not allow")
     head = RequestHead(method, target, authority, minor, lines, held)
     head.raw_bytes = len(raw)
@@ -82,8 +78,35 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     return head
 
 
+def parse_request_line(row: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
+    """Give the method, the target as it came, and the minor version.
+
+    Raises:
+        BadRequest, BadVersion, TargetTooLong: as above.
+
+    """
+    words = row.split(b" ")
+    method = words[0]
+    if method not in _METHODS and (len(method) > METHOD_BYTES or not TOKEN.fullmatch(method)):
+        raise BadRequest("the request line does not begin with a method")
+    if len(row) > limits.target_bytes + len(method) + len(b"  HTTP/1.1"):
+        raise TargetTooLong(f"the target is longer than {limits.target_bytes} bytes")
+    if len(words) != 3 or b"\t" in row:
+        raise BadRequest("the request line is not three words with one space between")
+    version = words[2]
+    if version == b"HTTP/1.1":
+        return method, words[1], 1
+    if version == b"HTTP/1.0":
+        return method, words[1], 0
+    if _VERSION.fullmatch(version):
+        raise BadVersion("HTTP/1.1 and HTTP/1.0 are spoken here")
+    raise BadRequest("the request line does not end in a version")
+
+
 _HOSTS: set[bytes] = set()
 """Authorities that were judged good. Bounded as ``NAMES`` is, and for the same reason."""
+
+_MAX_HOSTS = 1024
 
 
 def _host(held: dict[bytes, list[bytes]], minor: int) -> bytes:
@@ -98,8 +121,9 @@ def _host(held: dict[bytes, list[bytes]], minor: int) -> bytes:
     if host not in _HOSTS:
         if not is_authority(host):
             raise BadHost("Host is not a host with an optional port")
-        if len(_HOSTS) < 1024:
-            _HOSTS.add(host)
+        if len(_HOSTS) >= _MAX_HOSTS:
+            _HOSTS.clear()
+        _HOSTS.add(host)
     return host
 
 
@@ -130,15 +154,12 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
             UpstreamBadResponse.
 
     """
-    if not only_crlf(raw):
-        raise BadRequest("a control character, or a CR or LF alone, in the head")
-    rows = raw[:-4].split(b"\r\n")
+    rows = _rows(raw, limits)
     match = _STATUS_LINE.fullmatch(rows[0])
-    status = decimal(match.group(2)) if match is not None else None
-    if match is None or status is None or not 100 <= status <= 599:
+    if match is None:
         raise BadRequest("the status line is malformed")
-    del rows[0]
-    lines, held = _fields(rows, limits)
-    head = ResponseHead(status, match.group(3) or b"", int(match.group(1)), lines, held)
+    version, status, reason = match.groups()
+    lines, held = _fields(rows)
+    head = ResponseHead(int(status), reason or b"", int(version), lines, held)
     frame_response(head, method)
     return head

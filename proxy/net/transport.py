@@ -69,10 +69,13 @@ class Transports:
         server_hostname: str | None,
         handshake_timeout_s: float,
     ) -> tuple[asyncio.Transport, P]:
-        """Wrap a socket that we connected; with a context, after the TLS handshake as client."""
+        """Wrap a socket that we connected; with a context, after the TLS handshake as client.
+
+        ``server_hostname`` is sent as SNI; whether it is also compared with the certificate, the context says.
+        """
         options = _tls_options(context, handshake_timeout_s)
         if context is not None:
-            options["server_hostname"] = server_hostname or ""
+            options["server_hostname"] = server_hostname
         if self._fast:
             return await aiofastnet.create_connection(self.loop, factory, sock=sock, **options)
         transport, protocol = await self.loop.create_connection(factory, sock=sock, **options)

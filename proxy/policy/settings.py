@@ -28,7 +28,10 @@ class RuleSettings:
 
 
 class Ambiguity(StrEnum):
-    """The ways in which a path can be read twice; each is refused unless it is allowed by this name."""
+    """The ways in which a path can be read twice; each is refused unless it is allowed by this name.
+
+    An allowed one passes only if rules permit every reading of the path: ``path`` says which they are.
+    """
 
     EMPTY_SEGMENT = "empty_segment"  # //
     DOT_SEGMENT = "dot_segment"  # /./ and /../, also as %2e
@@ -37,6 +40,7 @@ class Ambiguity(StrEnum):
     SEMICOLON = "semicolon"  # ; and %3b
     ENCODED_NUL = "encoded_nul"  # %00
     ENCODED_UNRESERVED = "encoded_unreserved"  # %61 for a: two spellings of one path
+    DOUBLE_ENCODING = "double_encoding"  # %252f: %2f for a second decoder
     BAD_ENCODING = "bad_encoding"  # % without two hexadecimal digits
 
 

@@ -61,10 +61,11 @@ class Dialer:
         started = self._clock()
         try:
             _, upstream = await self._transports.connected(
-                lambda: Upstream(limits), sock, context, endpoint.server_name, timeout_s
+                lambda: Upstream(limits), sock, context, endpoint.server_name or endpoint.host, timeout_s
             )
             self._check(endpoint, upstream)
         except (OSError, TimeoutError, ProxyError) as error:
+            sock.close()
             failure = error if isinstance(error, ProxyError) else dial_failure(error)
             self._handshake_done(failure.reason, self._clock() - started)
             raise failure from error
@@ -102,7 +103,7 @@ class Dialer:
         for family, address in addresses:
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                sock.setblocking(False)  # noqa: FBT003 - the standard library's own spelling
+                sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 await self._transports.loop.sock_connect(sock, address)
             except OSError as error:

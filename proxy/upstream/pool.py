@@ -49,11 +49,12 @@ class Pool:
         self.ledger.opening()
         try:
             upstream = await self._dialer.dial(self.endpoint, self._limits, self._settings.connect_timeout_s)
-            if upstream.closed:
-                raise upstream.failure or UpstreamReset(f"{self.endpoint} ended the connection at once")
         except BaseException:
             self.ledger.closed(None)
             raise
+        if upstream.closed:
+            self.ledger.closed(None)
+            raise upstream.failure or UpstreamReset(f"{self.endpoint} ended the connection at once")
         upstream.on_closed = self._closed
         self._deadlines.watch(upstream)
         return upstream

@@ -1,0 +1,85 @@
+"""svidecar, both sides. TLS suite and curve are pinned from outside, by an OpenSSL configuration (config(5))."""
+
+from pathlib import Path
+
+import yaml
+
+from loadtest.contenders.pair import CIPHER, CURVE, Contender, Duty, Pair, Site
+from loadtest.material import EDGE, ORDERS, SCOPE, TRUST_DOMAIN, Credential
+from loadtest.processes import Command
+
+ROUTES = ("GET /orders/{id}", "GET /seen/{id}", "GET /files/{name}", "POST /uploads/{name}")
+
+OPENSSL = f"""\
+openssl_conf = all
+[all]
+ssl_conf = every_context
+[every_context]
+system_default = pinned
+[pinned]
+Ciphersuites = {CIPHER}
+Groups = {CURVE}
+"""
+
+
+def prepare(program: str, site: Site) -> Pair:
+    """One process each."""
+    pinned = site.directory / "openssl.cnf"
+    pinned.write_text(OPENSSL)
+    texts = {
+        "egress": yaml.safe_dump(_egress(site), sort_keys=False),
+        "ingress": yaml.safe_dump(_ingress(site), sort_keys=False),
+    }
+    commands = [_command(program, site.directory, side, text, pinned) for side, text in texts.items()]
+    metrics = tuple(f"http://127.0.0.1:{port}/metrics" for port in (site.ports.spare[0], site.ports.spare[3]))
+    return Pair(commands[0], commands[1], texts | {"openssl.cnf": OPENSSL}, metrics)
+
+
+def _command(program: str, directory: Path, side: str, text: str, pinned: Path) -> Command:
+    path = directory / f"svidecar-{side}.yaml"
+    path.write_text(text)
+    return Command(f"svidecar {side}", (program, "run", "--config", str(path)), {"OPENSSL_CONF": str(pinned)})
+
+
+def _egress(site: Site) -> dict[str, object]:
+    destination = {"host": "orders", "address": f"127.0.0.1:{site.ports.dial}", "spiffe_id": ORDERS}
+    return {
+        "service": "edge",
+        "trust_domain": TRUST_DOMAIN,
+        "identity": _identity(site, site.material.edge),
+        "outbound": {"listen": f"127.0.0.1:{site.ports.egress}", "destinations": [destination]},
+        **_operators_ports(site.ports.spare[:3]),
+    }
+
+
+def _ingress(site: Site) -> dict[str, object]:
+    rule = {
+        "name": "edge may order",
+        "peers": [EDGE],
+        "scopes": [SCOPE],
+        "routes": [{"match": match, "scopes": [SCOPE]} for match in ROUTES],
+    }
+    return {
+        "service": "orders",
+        "trust_domain": TRUST_DOMAIN,
+        "identity": _identity(site, site.material.orders),
+        "inbound": {
+            "listen": f"127.0.0.1:{site.ports.ingress}",
+            "app": f"http://127.0.0.1:{site.ports.backend}",
+        },
+        "tokens": {"audience": TRUST_DOMAIN, "keys": str(site.material.jwks)},
+        "policy": [rule],
+        **_operators_ports(site.ports.spare[3:]),
+    }
+
+
+def _identity(site: Site, own: Credential) -> dict[str, object]:
+    return {"files": {"svid": str(own.certificate), "key": str(own.key), "bundle": str(site.material.bundle)}}
+
+
+def _operators_ports(ports: tuple[int, ...]) -> dict[str, object]:
+    names = ("metrics", "health", "admin")
+    return {name: {"listen": f"127.0.0.1:{port}"} for name, port in zip(names, ports, strict=True)}
+
+
+SVIDECAR = Contender(name="svidecar", program="svidecar", duties=frozenset(Duty), prepare=prepare)

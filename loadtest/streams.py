@@ -1,0 +1,127 @@
+"""10 MB bodies through both proxies: CPU per gigabyte, and the peak of memory, also when the other side stops reading.
+
+Connections run side by side in threads of the harness: a blocking read of a megabyte holds no lock of Python's.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+
+from loadtest import backend, client, kernel
+from loadtest.sink import STALL_S
+from loadtest.stage import Running
+
+CONNECTIONS = 4
+STALLED_BUFFER_BYTES = 65536
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Bytes moved and what each side used for them. Memory in MB: of the process at rest, and the peak on the way."""
+
+    kind: str
+    bytes: int
+    expected_bytes: int
+    seconds: float
+    cpu_s: dict[str, float]
+    rest_mb: dict[str, float]
+    peak_mb: dict[str, float]
+
+    @property
+    def bad(self) -> str:
+        """Why these figures may not be used; empty where they may."""
+        return "" if self.bytes == self.expected_bytes else f"{self.kind}: {self.bytes} of {self.expected_bytes} bytes"
+
+    @property
+    def cpu_s_per_gb(self) -> dict[str, float]:
+        """Seconds of CPU for 10^9 bytes, each side."""
+        return {side: cpu / max(self.bytes, 1) * GB for side, cpu in self.cpu_s.items()}
+
+    @property
+    def above_rest_mb(self) -> dict[str, float]:
+        """How far memory rose above what the process holds at rest."""
+        return {side: peak - self.rest_mb[side] for side, peak in self.peak_mb.items()}
+
+
+def download(pair: Running, rest: dict[str, float], times: int) -> Stream:
+    """Every connection fetches the large file ``times`` times."""
+
+    def one() -> int:
+        with contextlib.closing(client.plain(pair.ports.egress)) as connection:
+            return sum(_fetch(connection, backend.LARGE, pair.material.token) for _ in range(times))
+
+    return _measure(pair, rest, "download", one, times * backend.LARGE_BYTES)
+
+
+def upload(pair: Running, rest: dict[str, float], times: int) -> Stream:
+    """Every connection sends the large body ``times`` times."""
+    body = backend.large_body()
+
+    def one() -> int:
+        with contextlib.closing(client.plain(pair.ports.egress)) as connection:
+            return sum(client.upload(connection, backend.UPLOAD, pair.material.token, body) for _ in range(times))
+
+    return _measure(pair, rest, "upload", one, times * backend.LARGE_BYTES)
+
+
+def stalled_reader(pair: Running, rest: dict[str, float]) -> Stream:
+    """Every connection asks for the huge file and does not read for a while."""
+
+    def one() -> int:
+        with contextlib.closing(client.plain(pair.ports.egress, STALLED_BUFFER_BYTES)) as connection:
+            return _fetch(connection, backend.HUGE, pair.material.token, pause_s=STALL_S)
+
+    return _measure(pair, rest, "stalled reader", one, backend.HUGE_BYTES)
+
+
+def stalled_app(pair: Running, rest: dict[str, float]) -> Stream:
+    """Every connection sends a huge body to an app that does not read for a while."""
+    body = bytes(backend.HUGE_BYTES)
+
+    def one() -> int:
+        with contextlib.closing(client.plain(pair.ports.egress)) as connection:
+            return client.upload(connection, backend.STALLED_UPLOAD, pair.material.token, body)
+
+    return _measure(pair, rest, "stalled app", one, backend.HUGE_BYTES)
+
+
+def _fetch(connection: HTTPConnection, path: str, token: str, pause_s: float = 0.0) -> int:
+    """GET without looking at the bytes: how many came."""
+    connection.request("GET", path, headers=client.headers(token))
+    response = connection.getresponse()
+    time.sleep(pause_s)
+    total, buffer = 0, memoryview(bytearray(client.PIECE_BYTES))
+    while count := response.readinto(buffer):
+        total += count
+    return total if response.status == 200 else 0
+
+
+def _measure(pair: Running, rest: dict[str, float], kind: str, one: Callable[[], int], bytes_each: int) -> Stream:
+    for process in pair.sides.values():
+        kernel.reset_peak(process.pid)
+    cpu = {side: kernel.cpu_s(process.pid) for side, process in pair.sides.items()}
+    began = time.monotonic()
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        moved = sum(pool.map(lambda _: _bytes_of(one), range(CONNECTIONS)))
+    seconds = time.monotonic() - began
+    return Stream(
+        kind=kind,
+        bytes=moved,
+        expected_bytes=CONNECTIONS * bytes_each,
+        seconds=seconds,
+        cpu_s={side: kernel.cpu_s(process.pid) - cpu[side] for side, process in pair.sides.items()},
+        rest_mb=rest,
+        peak_mb={side: kernel.memory(process.pid).peak for side, process in pair.sides.items()},
+    )
+
+
+def _bytes_of(one: Callable[[], int]) -> int:
+    """A broken stream counts as none: the sum then says so."""
+    try:
+        return one()
+    except (OSError, HTTPException):
+        return 0

@@ -1,0 +1,197 @@
+"""The verbs of ``svidecar``: a small function each that imports what it needs itself, so that ``version`` is quick."""
+# ruff: noqa: PLC0415 - a verb pays for its own imports alone
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from proxy import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from proxy.config.problem import ConfigInvalid
+
+    Verb: TypeAlias = Callable[[argparse.Namespace], int]
+    Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no name
+
+OK = 0
+FAILED = 1
+USAGE = 2
+"""Exit codes; argparse ends with USAGE too."""
+
+_EPILOG = """\
+exit codes:
+  0  done: valid, ready, every case as expected
+  1  refused or failed: an invalid configuration, not ready, a case that went wrong
+  2  usage: an unknown verb or option, or a file that is not there
+
+begin here:
+  svidecar demo                                 three workloads with their sidecars, on this machine
+  svidecar check --config config/minimal.yaml   what a sidecar with this file would do
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says and give the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        code: int = options.verb(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough. Python flushes once more at its end: give it somewhere to write.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="svidecar",
+        description="A service-mesh sidecar: SPIFFE mTLS, transaction tokens on every hop, default deny.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _demo_entry(verbs)
+    _config_option(_entry(verbs, "run", _run, "run one sidecar"))
+    check = _entry(verbs, "check", _check, "validate a YAML, and say what a sidecar with it would do")
+    _config_option(check)
+    _json_option(check)
+    config = verbs.add_parser("config", help="about the YAML itself", description="About the YAML itself.")
+    about = config.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
+    _authority_entry(verbs)
+    _wait_entry(verbs)
+    _json_option(_entry(verbs, "version", _version, "say which svidecar this is"))
+    return parser
+
+
+def _entry(verbs: "Verbs", name: str, verb: "Verb", about: str) -> argparse.ArgumentParser:
+    entry = verbs.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    entry.set_defaults(verb=verb)
+    return entry
+
+
+def _config_option(entry: argparse.ArgumentParser) -> None:
+    entry.add_argument("--config", required=True, type=Path, metavar="F", help="the YAML of the sidecar")
+
+
+def _json_option(entry: argparse.ArgumentParser) -> None:
+    entry.add_argument("--json", action="store_true", help="print data instead of words")
+
+
+def _demo_entry(verbs: "Verbs") -> None:
+    demo = _entry(verbs, "demo", _demo, "start three workloads with their sidecars here, and show good and bad calls")
+    demo.add_argument("--once", action="store_true", help="end after the table; 0 only if every case went as it should")
+    _json_option(demo)
+
+
+def _authority_entry(verbs: "Verbs") -> None:
+    authority = _entry(verbs, "authority", _authority, "run a trust domain: CA and Transaction Token Service")
+    authority.add_argument("--trust-domain", required=True, metavar="D", help="such as example.org")
+    authority.add_argument("--dir", required=True, type=Path, metavar="STATE", help="keys, and SVIDs for the workloads")
+    authority.add_argument("--listen", metavar="HOST:PORT", help="where the token service listens")
+    authority.add_argument(
+        "--workload", action="append", default=[], metavar="NAME", help="give it an SVID; repeatable"
+    )
+    authority.add_argument("--config", type=Path, metavar="F", help="the YAML of the authority")
+
+
+def _wait_entry(verbs: "Verbs") -> None:
+    wait = _entry(verbs, "wait", _wait, "come back when a sidecar is ready")
+    wait.add_argument("--url", metavar="URL", help="its readiness (default: http://127.0.0.1:15021/healthz/ready)")
+    wait.add_argument("--timeout", metavar="SECONDS", help="how long to wait; 0 looks once (default: 60)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from proxy.config.load import load
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        settings = load(options.config, os.environ)
+    except ConfigInvalid as invalid:
+        return _refused(options.config, invalid)
+    from proxy.supervisor.worker import run
+
+    return run(settings, options.config)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from proxy.config.check import check, refusal
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        report = check(options.config, os.environ, time.time())
+    except ConfigInvalid as invalid:
+        if options.json:
+            _print_data(refusal(invalid).as_data())
+        return _refused(options.config, invalid)
+    if options.json:
+        _print_data(report.as_data())
+        return OK
+    print(f"{options.config} is valid. A sidecar with it:")
+    for line in report.summary:
+        print(f"  {line}")
+    sys.stdout.flush()
+    for warning in report.warnings:
+        print(warning.told(str(options.config), degree="warning"), file=sys.stderr)
+    return OK
+
+
+def _refused(config: Path, invalid: "ConfigInvalid") -> int:
+    """Tell every problem, a line each."""
+    from proxy.config.problem import ConfigUnreadable
+
+    unreadable = isinstance(invalid, ConfigUnreadable)
+    name = str(config.absolute() if unreadable else config)
+    for problem in invalid.problems:
+        print(problem.told(name), file=sys.stderr)
+    return USAGE if unreadable else FAILED
+
+
+def _config_schema(_: argparse.Namespace) -> int:
+    from proxy.config.schema import json_schema
+
+    _print_data(json_schema())
+    return OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from proxy.demo import main as demo
+
+    return demo(once=options.once, as_json=options.json)
+
+
+def _authority(options: argparse.Namespace) -> int:
+    from proxy.authority import main as authority
+
+    return authority(options)
+
+
+def _wait(options: argparse.Namespace) -> int:
+    from proxy.admin.wait import main as wait
+
+    given = {"--url": options.url, "--timeout": options.timeout}
+    return wait([f"{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _version(options: argparse.Namespace) -> int:
+    if options.json:
+        import platform
+        import ssl
+
+        data = {"svidecar": __version__, "python": platform.python_version(), "openssl": ssl.OPENSSL_VERSION}
+        _print_data(data)
+    else:
+        print(f"svidecar {__version__}")
+    return OK
+
+
+def _print_data(data: object) -> None:
+    print(json.dumps(data, indent=2))

@@ -1,0 +1,95 @@
+"""Warnings: what is allowed, and still likely to surprise. None of them keeps a sidecar from starting."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.config.address import is_loopback, parse_url
+from proxy.config.settings import SidecarSettings
+from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
+from proxy.flow.settings import ListenerSettings
+from proxy.identity.sources.file_set import read_set
+from proxy.tokens.keys import KeySet
+from proxy.tokens.source import FileSource
+
+Advice = tuple[str, str]
+"""Path in the YAML, and what is to be said about it."""
+
+
+def advise(settings: SidecarSettings, now: float) -> list[Advice]:
+    """All warnings. It reads the files that are named, and opens no connection."""
+    return [
+        *_identity(settings, now),
+        *_keys(settings),
+        *_exposure(settings),
+        *_unused(settings),
+        *_proportions(settings),
+        *_access_log(settings),
+    ]
+
+
+def is_url(keys: str) -> bool:
+    """Whether ``tokens.keys`` names a URL rather than a file."""
+    return "://" in keys
+
+
+def _identity(settings: SidecarSettings, now: float) -> Iterator[Advice]:
+    try:
+        read_set(settings.identity, now)
+    except IdentityInvalid as error:
+        yield "identity.files", f"the identity would not load now: {error.detail}"
+
+
+def _keys(settings: SidecarSettings) -> Iterator[Advice]:
+    keys = settings.tokens.keys
+    if not keys or is_url(keys):
+        return
+    try:
+        raw = asyncio.run(FileSource(Path(keys)).read())
+        for reason in KeySet.parse(raw or b"").refused:
+            yield "tokens.keys", f"a key would not be used: {reason}"
+    except (KeysUnavailable, KeysInvalid) as error:
+        yield "tokens.keys", f"the keys in {keys} would not load now: {error.detail}"
+
+
+def _exposure(settings: SidecarSettings) -> Iterator[Advice]:
+    inbound, outbound, keys = settings.inbound, settings.outbound, settings.tokens.keys
+    if inbound and not is_loopback(inbound.app_host):
+        yield "inbound.app", "is not on loopback: what comes in over mTLS goes on over the network in plain text"
+    if outbound and not is_loopback(outbound.listener.host):
+        yield "outbound.listen", "is not on loopback: whoever reaches it speaks with the identity of this workload"
+    if keys.startswith("http://") and not is_loopback(parse_url(keys).address.host):
+        yield "tokens.keys", "is plain http: whoever can change the answer on its way can sign tokens; use https"
+
+
+def _unused(settings: SidecarSettings) -> Iterator[Advice]:
+    if settings.inbound is None and settings.policy.rules:
+        yield "policy", "applies to what comes in, and there is no inbound:"
+    if settings.inbound is None and settings.tokens.keys and settings.tokens.service is None:
+        yield "tokens", "verifies what comes in, and there is no inbound:"
+    asked = any(destination.token_scope is not None for destination in settings.destinations)
+    if settings.tokens.service is not None and not asked:
+        yield "tokens.service", "is never asked: no destination has token: {scope: ...}"
+
+
+def _proportions(settings: SidecarSettings) -> Iterator[Advice]:
+    sides = [side for side in (settings.inbound, settings.outbound) if side is not None]
+    listener: ListenerSettings = sides[0].listener  # both have the same limits and timeouts
+    pool, limits = sides[0].pool, listener.limits
+    if limits.target_bytes > limits.head_bytes:
+        yield "limits.target", "is larger than limits.head, of which it is a part"
+    if settings.tokens.max_bytes > limits.head_bytes:
+        yield "tokens.max_size", "is larger than limits.head, of which the token is a part"
+    if pool.max_idle > pool.max_connections:
+        yield "limits.upstream_idle_connections", "is more than limits.upstream_connections"
+    if settings.outbound and settings.outbound.pool.idle_s >= listener.timeouts.idle_s:
+        yield (
+            "timeouts.upstream_idle",
+            "is not below timeouts.idle: where the sidecar over there has the same timeouts, each close is a race",
+        )
+
+
+def _access_log(settings: SidecarSettings) -> Iterator[Advice]:
+    path = settings.access_log.path
+    if path not in {"off", "stdout", "stderr"} and not Path(path).parent.is_dir():
+        yield "access_log", f"there is no folder {Path(path).parent} for the log"

@@ -1,0 +1,143 @@
+"""What is allowed: whom the app may call, and who may call the app. Nothing else is forwarded."""
+
+from proxy.config.address import HostPort
+from proxy.config.shape import Key, ListOf, Record, Section
+from proxy.config.value import choice, text
+from proxy.config.word import (
+    called_host,
+    dial_address,
+    listen_address,
+    scope,
+    spiffe_id,
+)
+from proxy.policy.compile import MAX_NAME
+from proxy.policy.settings import DestinationSettings, Protection, RouteSettings, RuleSettings
+
+OUTBOUND_LISTEN = HostPort("127.0.0.1", 15001)
+"""The port by which a mesh's operators know the way out."""
+
+
+def _asked_for(scope: tuple[str, ...]) -> tuple[str, ...]:
+    return scope
+
+
+_SCOPES = ListOf(item=scope(), example="[orders.read, orders.write]")
+
+_TOKEN = Record(
+    _asked_for,
+    (
+        Key(
+            "scope",
+            ListOf(item=scope(), example="[ledger.write]", at_least=1, words=True),
+            "The scopes to ask for; a list, or words with a space between.",
+            required="scope: ledger.write",
+        ),
+    ),
+)
+
+_DESTINATION = Record(
+    DestinationSettings,
+    (
+        Key("host", called_host(), "What the app calls: a name, or name:port.", required="host: ledger"),
+        Key("address", dial_address(), "Whom to dial, host:port.", required="address: ledger.default.svc:15006"),
+        Key(
+            "spiffe_id",
+            spiffe_id(),
+            "Who must answer there; required for mtls.",
+            into=(DestinationSettings, "spiffe_id"),
+        ),
+        Key(
+            "protection",
+            choice(of=tuple(Protection)),
+            "mtls: a workload of the mesh. web: https outside of it. plain: http, unprotected.",
+            into=(DestinationSettings, "protection"),
+        ),
+        Key(
+            "token",
+            _TOKEN,
+            "Asked of the token service when the app brought no token.",
+            into=(DestinationSettings, "token_scope"),
+            fallback="never asked",
+        ),
+    ),
+)
+
+OUTBOUND = Section(
+    (
+        Key("listen", listen_address(), "Where the app reaches the mesh, plain HTTP.", fallback=str(OUTBOUND_LISTEN)),
+        Key(
+            "destinations",
+            ListOf(
+                item=_DESTINATION,
+                example="- {host: ledger, address: ledger.default.svc:15006, spiffe_id: spiffe://example.org/ledger}",
+                at_least=1,
+                partial=True,
+            ),
+            "Whom the app may call; nothing else is forwarded.",
+            required="destinations: [{host: ledger, address: 'ledger.default.svc:15006', spiffe_id: ...}]",
+        ),
+    )
+)
+
+_ROUTE = Record(
+    RouteSettings,
+    (
+        Key(
+            "match",
+            text("a method and a path", '"GET /orders/{id}"', longest=2048),
+            "Method and path template.",
+            required='match: "GET /orders/{id}"',
+        ),
+        Key(
+            "scopes",
+            _SCOPES,
+            "What the token must hold, all of them.",
+            into=(RouteSettings, "scopes"),
+            fallback="none",
+        ),
+    ),
+)
+
+_RULE = Record(
+    RuleSettings,
+    (
+        Key(
+            "name",
+            text("a name", "edge may order", longest=MAX_NAME),
+            "In metrics and logs.",
+            required="name: edge may order",
+        ),
+        Key(
+            "peers",
+            ListOf(
+                item=text("a SPIFFE ID, or one that ends in /*", "spiffe://example.org/edge", longest=2050),
+                example="[spiffe://example.org/edge]",
+                at_least=1,
+            ),
+            "Who: an ID, spiffe://td/path/* for all below a path, or spiffe://td/* for a whole trust domain.",
+            required="peers: [spiffe://example.org/edge]",
+        ),
+        Key(
+            "scopes",
+            _SCOPES,
+            "The ceiling: the most that a token on this peer's connections may hold.",
+            into=(RuleSettings, "scopes"),
+            fallback="none",
+        ),
+        Key(
+            "audiences",
+            ListOf(item=text("an audience", "example.org"), example="[example.org]"),
+            "Audiences that a token on this peer's connections may name.",
+            into=(RuleSettings, "audiences"),
+            fallback="tokens.audience alone",
+        ),
+        Key(
+            "routes",
+            ListOf(item=_ROUTE, example='- {match: "GET /orders/{id}", scopes: [orders.read]}'),
+            "What they may call; nothing else is forwarded.",
+            required="routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]",
+        ),
+    ),
+)
+
+POLICY = ListOf(item=_RULE, example="- {name: ..., peers: [...], scopes: [...], routes: [...]}", partial=True)

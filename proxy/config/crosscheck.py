@@ -1,0 +1,152 @@
+"""What no key can see alone. Each rule looks at what is good, so that one bad key does not hide another mistake."""
+
+import re
+from collections.abc import Sequence
+
+from proxy.admin.settings import AdminSettings
+from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
+from proxy.config.draft import Draft
+from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
+from proxy.policy.settings import PolicySettings
+
+_FILES = "identity.files"
+_NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
+
+
+def crosscheck(draft: Draft) -> None:
+    """Note in ``draft`` everything that does not fit together."""
+    for rule in (_directions, _inbound_needs, _tokens, _token_service, _trust_domains, _ports, _loops):
+        rule(draft)
+    _policy(draft)
+    _destinations(draft)
+
+
+def _directions(draft: Draft) -> None:
+    if not draft.is_written("inbound") and not draft.is_written("outbound"):
+        draft.refuse("", "there is nothing to do: write inbound:, outbound: or both")
+
+
+def _inbound_needs(draft: Draft) -> None:
+    if not draft.is_written("inbound"):
+        return
+    if not draft.is_written("policy") or draft.get("policy") == ():
+        draft.refuse(
+            "policy",
+            "nothing would be allowed; write at least one rule: "
+            '- {name: ..., peers: [spiffe://...], scopes: [...], routes: [{match: "GET /...", scopes: [...]}]}',
+            near="policy" if draft.is_written("policy") else "inbound",
+        )
+    if not draft.is_written("tokens"):
+        draft.refuse(
+            "tokens",
+            "is missing: without keys no token could be verified, and nothing would be allowed; "
+            "write tokens: {keys: https://tts.default.svc/jwks}",
+            near="inbound",
+        )
+
+
+def _tokens(draft: Draft) -> None:
+    keys = draft.get("tokens.keys")
+    if draft.get("tokens.keys_spiffe_id") and keys and not keys.startswith("https://"):
+        draft.refuse("tokens.keys_spiffe_id", "applies to an https URL in tokens.keys; remove it")
+
+
+def _token_service(draft: Draft) -> None:
+    if draft.is_written("tokens.service"):
+        return
+    for index, destination in draft.items("outbound.destinations"):
+        if destination.token_scope is not None:
+            draft.refuse(
+                f"outbound.destinations[{index}].token",
+                "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}",
+            )
+
+
+def _trust_domains(draft: Draft) -> None:
+    own, federated = draft.get("trust_domain"), draft.get(f"{_FILES}.federated")
+    if own is None or (federated is None and draft.is_written(f"{_FILES}.federated")):
+        return
+    known = {own, *(federated or ())}
+    if own in (federated or ()):
+        draft.refuse(f"{_FILES}.federated.{own}", "is the own trust domain: its bundle is identity.files.bundle")
+    for path, spiffe_id in _expected_identities(draft):
+        domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
+        if domain not in known:
+            draft.refuse(
+                path,
+                "is of a trust domain without a bundle: it could never be believed; mend the name, or add its bundle "
+                "under identity.files.federated",
+            )
+
+
+def _expected_identities(draft: Draft) -> list[tuple[str, str]]:
+    found = [("tokens.keys_spiffe_id", draft.get("tokens.keys_spiffe_id"))]
+    if service := draft.get("tokens.service"):
+        found.append(("tokens.service.spiffe_id", service.spiffe_id))
+    for index, destination in draft.items("outbound.destinations"):
+        found.append((f"outbound.destinations[{index}].spiffe_id", destination.spiffe_id))
+    for index, rule in draft.items("policy"):
+        found += [(f"policy[{index}].peers[{number}]", peer) for number, peer in enumerate(rule.peers)]
+    return [(path, value) for path, value in found if value and value.startswith("spiffe://")]
+
+
+def _ports(draft: Draft) -> None:
+    default = AdminSettings()
+    listeners = {
+        "inbound": draft.inbound(),
+        "outbound": draft.outbound(),
+        "metrics": draft.listen("metrics", HostPort(default.metrics_host, default.metrics_port)),
+        "health": draft.listen("health", HostPort(default.health_host, default.health_port)),
+        "admin": draft.listen("admin", HostPort(default.admin_host, default.admin_port)),
+    }
+    earlier: list[tuple[str, HostPort]] = []
+    for name, address in listeners.items():
+        if address is None or address.port == 0:
+            continue
+        for other, taken in earlier:
+            if taken.port == address.port and _overlap(taken.host, address.host):
+                path, first = (name, other) if draft.is_written(f"{name}.listen") else (other, name)
+                draft.refuse(f"{path}.listen", f"this port is already the one of {first}: choose another")
+        earlier.append((name, address))
+
+
+def _overlap(one: str, other: str) -> bool:
+    return one == other or bool({one, other} & ANY_HOSTS) or {one, other} == {"localhost", "127.0.0.1"}
+
+
+def _loops(draft: Draft) -> None:
+    app = draft.get("inbound.app")
+    for name, listener in (("inbound", draft.inbound()), ("outbound", draft.outbound())):
+        if app and listener and listener.port == app.port and is_loopback(app.host):
+            draft.refuse("inbound.app", f"is the {name} port of this sidecar: requests would go in circles")
+
+
+def _policy(draft: Draft) -> None:
+    audience = draft.get("tokens.audience") or draft.get("trust_domain") or "not known yet"
+    found = draft.items("policy")
+    try:
+        compile_policy(PolicySettings(rules=tuple(rule for _, rule in found)), audience)
+    except PolicyErrors as refused:
+        _pass_on(draft, refused, [number for number, _ in found])
+
+
+def _destinations(draft: Draft) -> None:
+    trust_domain = draft.get("trust_domain")
+    if trust_domain is None:
+        return
+    found = draft.items("outbound.destinations")
+    try:
+        compile_destinations([destination for _, destination in found], trust_domain)
+    except PolicyErrors as refused:
+        _pass_on(draft, refused, [number for number, _ in found])
+
+
+def _pass_on(draft: Draft, refused: PolicyErrors, numbers: Sequence[int]) -> None:
+    """Note what the policy room says. It was shown the good items alone, and counted them; the file counts all."""
+
+    def recount(found: re.Match[str]) -> str:
+        number = int(found[2])
+        return f"{found[1]}[{numbers[number]}]" if number < len(numbers) else found[0]
+
+    for path, message in refused.errors:
+        draft.refuse(_NUMBERED.sub(recount, path), _NUMBERED.sub(recount, message))

@@ -1,0 +1,138 @@
+"""Connections of the control plane: the name, the addresses, the handshake, and who answered."""
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from proxy.control.exchange import Exchange
+from proxy.errors import ConnectionRefusal, NotReady, UpstreamDown, UpstreamUntrusted
+from proxy.identity.peer import Peer, identify
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.identity.store import IdentityStore
+from proxy.net.transport import Transports
+from proxy.tls.contexts import TlsContexts, web_client_context
+from proxy.tls.handshake import dial_failure, verified_chain
+
+MAX_ADDRESSES = 4
+CONNECT_S = 3.0
+"""For each address of a name: one that swallows packets must leave time for the next."""
+
+HANDSHAKE_S = 5.0
+"""As the data plane."""
+
+
+class Server(NamedTuple):
+    """Whom to reach. ``where`` is ``host:port`` for people; ``expect`` asks for mTLS and this identity."""
+
+    scheme: str
+    host: str
+    port: int
+    where: str
+    expect: SpiffeId | None
+
+
+class Dialer:
+    """Makes connections. Without ``contexts`` and ``store`` it cannot reach a workload."""
+
+    def __init__(
+        self,
+        transports: Transports,
+        contexts: TlsContexts | None,
+        store: IdentityStore | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._transports = transports
+        self._loop = transports.loop
+        self._contexts = contexts
+        self._store = store
+        self._now = now
+        self._web: ssl.SSLContext | None = None
+
+    def context(self, server: Server) -> ssl.SSLContext | None:
+        """Give the TLS context that a connection to ``server`` has now; None for plain http. Raises NotReady."""
+        if server.scheme == "http":
+            return None
+        if server.expect is not None:
+            if self._contexts is None or self._store is None:
+                raise NotReady("there is no identity to reach a workload with")
+            return self._contexts.client()
+        if self._web is None:
+            self._web = web_client_context()  # once: it reads the certificates of the whole web
+        return self._web
+
+    async def dial(self, server: Server, context: ssl.SSLContext | None) -> Exchange:
+        """Connect, and know who answered.
+
+        Raises:
+            UpstreamDown, UpstreamTimeout, UpstreamUntrusted, UpstreamRefusedUs: with what a person can do.
+
+        """
+        sock = await self._connect(server)
+        try:
+            # aiofastnet takes no empty name; a mesh context does not check it, and nobody minds the SNI
+            name = server.host if context is not None else None
+            _, exchange = await self._transports.connected(lambda: Exchange(context), sock, context, name, HANDSHAKE_S)
+        except OSError as error:  # ssl.SSLError among them
+            sock.close()
+            failure = dial_failure(error)
+            raise type(failure)(f"{server.where}: {failure.detail}") from error
+        except asyncio.CancelledError:
+            sock.close()
+            raise
+        if server.expect is not None:
+            exchange.peer = self._recognise(exchange, server)
+        return exchange
+
+    def _recognise(self, exchange: Exchange, server: Server) -> Peer:
+        bundles = self._store.require().bundles if self._store is not None else {}
+        try:
+            peer = identify(verified_chain(exchange.transport), bundles, self._now())
+        except ConnectionRefusal as refusal:
+            exchange.abort()
+            raise UpstreamUntrusted(f"{server.where} is not {server.expect}: {refusal.detail}") from refusal
+        if peer.spiffe_id == server.expect:
+            return peer
+        exchange.abort()
+        raise UpstreamUntrusted(f"{server.where} showed {peer.uri}, expected {server.expect}")
+
+    async def _connect(self, server: Server) -> socket.socket:
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in await self._resolve(server):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setblocking(False)
+                async with asyncio.timeout(CONNECT_S):
+                    await self._loop.sock_connect(sock, address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:  # TimeoutError among them
+                sock.close()
+                failure = error
+            except asyncio.CancelledError:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise UpstreamDown(_why(server, failure)) from failure
+
+    async def _resolve(self, server: Server) -> list[Any]:
+        try:
+            found = await self._loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise UpstreamDown(f"the name {server.host} does not resolve") from error
+        return found[:MAX_ADDRESSES]
+
+
+def _why(server: Server, error: OSError | None) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return f"nothing listens at {server.where}"
+    if isinstance(error, TimeoutError):
+        return f"{server.where} does not answer: is a firewall between, or the address wrong?"
+    if error is None:
+        return f"the name {server.host} has no address"
+    if error.errno in {errno.EHOSTUNREACH, errno.ENETUNREACH}:
+        return f"no route leads to {server.where}"
+    return f"no connection to {server.where}: {os.strerror(error.errno or 0)}"

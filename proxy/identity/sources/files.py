@@ -1,0 +1,101 @@
+"""The identity that spiffe-helper or a Kubernetes volume keeps in files: watched, taken whole, the last good kept.
+
+Files are compared by what ``stat`` says of the file behind the path: a Kubernetes volume swaps the ``..data`` symlink
+and leaves the paths alone, spiffe-helper writes in place. Polling sees both, on every file system; inotify sees the
+second only through the directory of the first, and nothing on some network mounts.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy.errors import IdentityInvalid
+from proxy.identity.settings import IdentitySettings
+from proxy.identity.sources.file_set import read_set
+from proxy.identity.store import Identity, IdentityStore
+
+_log = logging.getLogger(__name__)
+
+OnLoad = Callable[[bool, str], None]
+"""Told of every outcome once: whether a new identity was taken, and what happened, in words for a person."""
+
+_Stat = tuple[int, int, int, int, int] | None
+
+
+class FilesSource:
+    """Fills the store from the files of ``settings``."""
+
+    __slots__ = ("_failed", "_now", "_on_load", "_seen", "_settings", "_store")
+
+    def __init__(
+        self, settings: IdentitySettings, store: IdentityStore, now: Callable[[], float], on_load: OnLoad
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._now = now
+        self._on_load = on_load
+        self._seen: tuple[_Stat, ...] = ()
+        self._failed = False
+
+    def load(self) -> Identity:
+        """Read the files now and take what they hold. Raises IdentityInvalid; the last good stays."""
+        self._seen = self._look()
+        try:
+            identity = self._take()
+        except IdentityInvalid as error:
+            self._failed = True
+            self._on_load(False, error.detail)
+            raise
+        self._failed = False
+        return identity
+
+    async def watch(self) -> None:
+        """Look at the files for ever, and load them when they have changed. Never raises for what they hold."""
+        while True:
+            await asyncio.sleep(self._settings.files.poll_s)
+            self.poll()
+
+    def poll(self) -> None:
+        """Look once. A set that failed is tried again at each look, for time may heal it, but told only once."""
+        seen = self._look()
+        changed = seen != self._seen
+        if not changed and not self._failed:
+            return
+        # Before the reading: what changes during it is seen at the next look.
+        self._seen = seen
+        try:
+            self._take()
+        except IdentityInvalid as error:
+            if changed:
+                self._on_load(False, error.detail)
+            self._failed = True
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the watch: the next set may be good
+            _log.exception("identity_load_failed")
+            if changed:
+                self._on_load(False, "a fault of ours while the files were read; the log has it")
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _take(self) -> Identity:
+        svid, bundles = read_set(self._settings, self._now())
+        current = self._store.current
+        if current and (current.svid, current.bundles) == (svid, bundles):
+            return current  # touched or written again: no new contexts for the same identity
+        identity = self._store.replace(svid, bundles, self._now())
+        self._on_load(True, f"took the SVID of {svid.spiffe_id} as generation {identity.generation}")
+        return identity
+
+    def _look(self) -> tuple[_Stat, ...]:
+        files = self._settings.files
+        return tuple(_stat(path) for path in (files.svid, files.key, files.bundle, *files.federated.values()))
+
+
+def _stat(path: Path) -> _Stat:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    # ctime too: a tool that keeps mtime (cp -p) writes in place, and a rename changes the inode.
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,211 @@
+"""All metrics of a sidecar: hands out the cells that others count on, and renders them all.
+
+Per request a cell costs two dictionary look-ups, or none where it is an attribute. What comes from the wire is folded
+into a fixed set before it can become a label: a caller who invents methods or statuses gets no child of his own, and
+cannot push anyone else's past the limit.
+"""
+
+import platform
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
+from typing import Any, Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from proxy.observe.cells import Age, Counter, Gauge, Histogram, Reading
+from proxy.observe.exposition import choose, render
+from proxy.observe.family import C, Family, Values
+from proxy.observe.table import TABLE, Kind
+
+Direction = Literal["inbound", "outbound"]
+Decision = Literal["allow", "deny", "error"]
+Role = Literal["server", "client"]
+State = Literal["handshaking", "open"]
+
+METHODS = {
+    name.encode(): name
+    for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+}
+"""The methods that OpenTelemetry calls known: RFC 9110, PATCH and QUERY."""
+
+OTHER_METHOD = "_OTHER"
+
+_STATUSES = {0: ""} | {status.value: str(status.value) for status in HTTPStatus}
+_DECLARED = {declaration.name: declaration for declaration in TABLE}
+
+
+def _fold(status: int) -> str:
+    """A status that is not registered counts as the first of its class, or as 500 (RFC 9110 section 15)."""
+    return f"{status // 100}00" if 100 <= status <= 599 else "500"
+
+
+def _address_and_port(key: Values) -> Values:
+    """A destination is configured as ``host`` or ``host:port``; OpenTelemetry wants two labels."""
+    *rest, destination = key
+    host, colon, port = destination.rpartition(":")
+    return (*rest, host, port) if colon and port.isdigit() else (*rest, destination, "")
+
+
+class Metrics(Collector):
+    """The metrics of one sidecar. Attributes are the cells without labels; methods find those with labels."""
+
+    def __init__(
+        self, version: str, service: str, *, event_loop: str = "", now: Callable[[], float] = time.time
+    ) -> None:
+        self._families: list[Family[Any]] = []
+        self._servers = self._histograms("http_server_request_duration_seconds")
+        self._clients = self._histograms("http_client_request_duration_seconds", _address_and_port)
+        overhead = self._histograms("svidecar_overhead_seconds")
+        self.overhead_inbound = overhead.learn(("inbound",))
+        self.overhead_outbound = overhead.learn(("outbound",))
+        self._decisions = self._counters("svidecar_decisions_total")
+        self._verifications = self._histograms("svidecar_token_verify_seconds")
+        self._cache = self._counters("svidecar_token_cache_total")
+        self._exchanges = self._histograms("svidecar_token_exchange_seconds")
+        self._handshakes = self._histograms("svidecar_tls_handshake_seconds")
+        self._connections = self._gauges("svidecar_connections")
+        self._svids = self._gauges("svidecar_svid_not_after_seconds")
+        self.svid_rotations = self._counters("svidecar_svid_rotations_total").learn(())
+        self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
+        self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
+        self.keys_age = self._family("svidecar_keys_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
+        self.tls_context_generations = self._family("svidecar_tls_context_generations", Kind.GAUGE, Reading).learn(())
+        self._reloads = self._counters("svidecar_reload_total")
+        self.event_loop_lag = self._histograms("svidecar_event_loop_lag_seconds").learn(())
+        self.access_log_dropped = self._counters("svidecar_access_log_dropped_total").learn(())
+        build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
+        self._gauges("svidecar_build_info").learn(build).set(1)
+        self._start_at_zero()
+        self._registry = CollectorRegistry(target_info={"service_name": service})
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def _family(
+        self, name: str, kind: Kind, make: Callable[[], C], spread: Callable[[Values], Values] = tuple
+    ) -> Family[C]:
+        declaration = _DECLARED[name]
+        if declaration.kind is not kind:
+            raise TypeError(f"{name} is declared as a {declaration.kind}")
+        family = Family(declaration, make, spread)
+        self._families.append(family)
+        return family
+
+    def _counters(self, name: str) -> Family[Counter]:
+        return self._family(name, Kind.COUNTER, Counter)
+
+    def _gauges(self, name: str) -> Family[Gauge]:
+        return self._family(name, Kind.GAUGE, Gauge)
+
+    def _histograms(self, name: str, spread: Callable[[Values], Values] = tuple) -> Family[Histogram]:
+        return self._family(name, Kind.HISTOGRAM, partial(Histogram, _DECLARED[name].buckets), spread)
+
+    def _start_at_zero(self) -> None:
+        """A rate over a counter that appears with its first event misses that event."""
+        for direction in ("inbound", "outbound"):
+            self._connections.learn((direction, "handshaking"))
+            self._connections.learn((direction, "open"))
+        for result in ("hit", "miss"):
+            self._cache.learn((result,))
+        for result in ("ok", "failed"):
+            self._reloads.learn((result,))
+
+    def server_duration(self, method: bytes, status: int, route: str, error_type: str = "") -> Histogram:
+        """Inbound requests. ``status`` 0: no answer was sent. ``route``: the template of the rule, or empty.
+
+        Without an ``error_type`` a status from 500 on is one (OpenTelemetry, span status of a server).
+        """
+        code = _STATUSES.get(status)
+        if code is None:
+            code = _fold(status)
+        if not error_type and status >= 500:
+            error_type = code
+        key = (METHODS.get(method, OTHER_METHOD), code, route, error_type)
+        try:
+            return self._servers.children[key]
+        except KeyError:
+            return self._servers.learn(key)
+
+    def client_duration(self, method: bytes, status: int, error_type: str, destination_name: str) -> Histogram:
+        """Outbound requests. ``destination_name``: the configured ``host`` or ``host:port``, empty if none matched.
+
+        Without an ``error_type`` a status from 400 on is one (OpenTelemetry, span status of a client).
+        """
+        code = _STATUSES.get(status)
+        if code is None:
+            code = _fold(status)
+        if not error_type and status >= 400:
+            error_type = code
+        key = (METHODS.get(method, OTHER_METHOD), code, error_type, destination_name)
+        try:
+            return self._clients.children[key]
+        except KeyError:
+            return self._clients.learn(key)
+
+    def decision(self, direction: Direction, decision: Decision, reason: str, rule: str) -> Counter:
+        """Verdicts. ``reason`` is one of ``errors.REASONS`` or empty, ``rule`` the name of a policy rule or empty."""
+        key = (direction, decision, reason, rule)
+        try:
+            return self._decisions.children[key]
+        except KeyError:
+            return self._decisions.learn(key)
+
+    def token_verify(self, result: str) -> Histogram:
+        """Verifications. ``result``: ``ok`` or the reason of the refusal."""
+        return self._verifications.learn((result,))
+
+    def token_cache(self, result: Literal["hit", "miss"]) -> Counter:
+        """Look-ups of the token cache. Bind both once."""
+        return self._cache.learn((result,))
+
+    def token_exchange(self, result: str) -> Histogram:
+        """Requests to the Transaction Token Service. ``result``: ``ok`` or the reason of the failure."""
+        return self._exchanges.learn((result,))
+
+    def tls_handshake(self, role: Role, result: str) -> Histogram:
+        """Handshakes. ``result``: ``ok`` or the reason of the failure."""
+        return self._handshakes.learn((role, result))
+
+    def connections(self, direction: Direction, state: State) -> Gauge:
+        """Connections of a listener. Bind once; a connection is ``handshaking``, then ``open``."""
+        return self._connections.learn((direction, state))
+
+    @property
+    def svid_not_after(self) -> Gauge:
+        """When our SVID ends. Not shown before it was used: an end in 1970 would ring every alarm."""
+        return self._svids.learn(())
+
+    def bundle_not_after(self, trust_domain: str) -> Gauge:
+        """When the last authority of this bundle ends. Trust domains come from the configuration."""
+        return self._bundles.learn((trust_domain,))
+
+    def reload(self, result: Literal["ok", "failed"]) -> Counter:
+        """Reloads of anything that is built aside and swapped whole."""
+        return self._reloads.learn((result,))
+
+    def identity_loaded(self, at: float) -> None:
+        """A good identity is in use since then, on the clock that was given as ``now``."""
+        self.identity_age.since = at
+
+    def keys_loaded(self, at: float) -> None:
+        """Good keys were loaded or confirmed then."""
+        self.keys_age.since = at
+
+    def collect(self) -> Iterator[Metric]:
+        """Give all metrics as pieces (see ``Family.metrics``); for ``exposition.render`` alone."""
+        for family in self._families:
+            yield from family.metrics()
+
+    def render(self, accept: str) -> tuple[str, Iterator[bytes]]:
+        """Give content type and body piece by piece. Let the loop run between two."""
+        content_type = choose(accept)
+        return content_type, render(self._registry.collect(), content_type)
+
+    def expose(self, accept: str) -> tuple[str, bytes]:
+        """Give content type and body whole: for tests and small programs; it holds the loop while it renders."""
+        content_type, pieces = self.render(accept)
+        return content_type, b"".join(pieces)

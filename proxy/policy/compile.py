@@ -1,0 +1,207 @@
+"""Settings -> Policy and Destinations.
+
+Every error is told at once, each with its place in the YAML and with what would be right there.
+"""
+
+import re
+from collections.abc import Sequence
+
+from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
+from proxy.policy.destinations import Destinations
+from proxy.policy.peers import InvalidPattern, parse_pattern
+from proxy.policy.permit import SEAL, Destination, Permit
+from proxy.policy.routes import Route
+from proxy.policy.rules import Policy, Rule
+from proxy.policy.settings import DestinationSettings, PolicySettings, Protection, RouteSettings, RuleSettings
+from proxy.policy.template import InvalidTemplate, Template
+
+MAX_NAME = 64
+"""Characters of a rule's name: it is a metric label and a word of the audit, read in a column."""
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+"""RFC 6749 3.3."""
+
+_DESTINATIONS = "outbound.destinations"
+
+Errors = list[tuple[str, str]]
+
+
+class PolicyErrors(ValueError):
+    """What is wrong with the policy or the destinations: ``errors`` are all of it, as (path, message)."""
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__("\n".join(f"{path}: {message}" for path, message in errors))
+        self.errors = errors
+
+
+def compile_policy(settings: PolicySettings, audience: str) -> Policy:
+    """Understand the rules. ``audience`` is that of ``tokens:``, for the rules that name none.
+
+    Raises:
+        PolicyErrors: all that is wrong.
+
+    """
+    errors: Errors = []
+    _check_names([rule.name for rule in settings.rules], errors)
+    rules = [_rule(f"policy[{n}]", rule, audience, errors) for n, rule in enumerate(settings.rules)]
+    if errors:
+        raise PolicyErrors(errors)
+    return Policy(rules, settings.allow)
+
+
+def _check_names(names: Sequence[str], errors: Errors) -> None:
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        path = f"policy[{number}].name"
+        if not (1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip()):
+            errors.append((path, f"write 1 to {MAX_NAME} printable characters, no blank at either end"))
+        if first.setdefault(name, number) != number:
+            errors.append((path, f"policy[{first[name]}] has this name too; a name says which rule decided"))
+
+
+def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> Rule:
+    _check_peers(f"{path}.peers", settings.peers, errors)
+    _check_scopes(f"{path}.scopes", settings.scopes, errors)
+    for number, name in enumerate(settings.audiences):
+        if not name or not name.isprintable() or " " in name:
+            errors.append((f"{path}.audiences[{number}]", "write the name of a trust domain, as in example.org"))
+    routes = [_route(f"{path}.routes[{n}]", route, settings, errors) for n, route in enumerate(settings.routes)]
+    _check_routes(f"{path}.routes", routes, errors)
+    return Rule(
+        name=settings.name,
+        peers=settings.peers,
+        audiences=frozenset(settings.audiences or (audience,)),
+        scopes=frozenset(settings.scopes),
+        routes=tuple(route for route in routes if route is not None),
+    )
+
+
+def _check_peers(path: str, peers: Sequence[str], errors: Errors) -> None:
+    if not peers:
+        errors.append((path, "name at least one peer; to admit a whole trust domain write spiffe://td/*"))
+    for number, pattern in enumerate(peers):
+        try:
+            parse_pattern(pattern)
+        except InvalidPattern as error:
+            errors.append((f"{path}[{number}]", str(error)))
+        if peers.index(pattern) != number:
+            errors.append((f"{path}[{number}]", f"the same as {path}[{peers.index(pattern)}]"))
+
+
+def _check_scopes(path: str, scopes: Sequence[str], errors: Errors) -> None:
+    for number, scope in enumerate(scopes):
+        if not _SCOPE_TOKEN.fullmatch(scope):
+            message = (
+                'a scope is visible ASCII without blank, " and \\ (RFC 6749 3.3); write each as an item of the list'
+            )
+            errors.append((f"{path}[{number}]", message))
+
+
+def _route(path: str, settings: RouteSettings, rule: RuleSettings, errors: Errors) -> Route | None:
+    _check_scopes(f"{path}.scopes", settings.scopes, errors)
+    for scope in settings.scopes:
+        if scope not in rule.scopes:
+            errors.append((f"{path}.scopes", f"{scope!r} is not in the scopes of the rule: no token could satisfy it"))
+    try:
+        template = Template.parse(settings.match)
+    except InvalidTemplate as error:
+        errors.append((f"{path}.match", str(error)))
+        return None
+    permit = Permit(seal=SEAL, rule=rule.name, route=template.path)
+    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit)
+
+
+def _check_routes(path: str, routes: Sequence[Route | None], errors: Errors) -> None:
+    """Two routes of a rule may share a template as alternatives, unless one makes the other pointless."""
+    seen: dict[object, list[tuple[int, Route]]] = {}
+    for number, route in enumerate(routes):
+        if route is None:
+            continue
+        same = seen.setdefault((route.template.method, route.template.segments), [])
+        for before, other in same:
+            if other.scopes <= route.scopes or route.scopes <= other.scopes:
+                message = f"matches what {path}[{before}] matches, and one asks for no more than the other: keep one"
+                errors.append((f"{path}[{number}].match", message))
+                break
+        same.append((number, route))
+
+
+def compile_destinations(settings: Sequence[DestinationSettings], trust_domain: str) -> Destinations:
+    """Understand the destinations. ``trust_domain`` is our own: the token never leaves it.
+
+    Raises:
+        PolicyErrors: all that is wrong.
+
+    """
+    errors: Errors = []
+    known: dict[str, tuple[int, Destination]] = {}
+    for number, entry in enumerate(settings):
+        destination = _destination(f"{_DESTINATIONS}[{number}]", entry, trust_domain, errors)
+        if destination is None:
+            continue
+        first, _ = known.setdefault(destination.name, (number, destination))
+        if first != number:
+            errors.append((f"{_DESTINATIONS}[{number}].host", f"{_DESTINATIONS}[{first}] has this host too: keep one"))
+    if errors:
+        raise PolicyErrors(errors)
+    return Destinations([destination for _, destination in known.values()])
+
+
+def _destination(path: str, settings: DestinationSettings, trust_domain: str, errors: Errors) -> Destination | None:
+    host = _authority(f"{path}.host", settings.host, errors)
+    address = _authority(f"{path}.address", settings.address, errors)
+    if address is not None and address.port is None:
+        errors.append((f"{path}.address", "write the port too, as in ledger.default.svc:15006"))
+    spiffe_id = _expected(f"{path}.spiffe_id", settings, errors)
+    in_domain = spiffe_id is not None and spiffe_id.trust_domain == trust_domain
+    _check_token_scope(f"{path}.token.scope", settings, in_domain=in_domain, errors=errors)
+    if host is None or address is None or address.port is None:
+        return None
+    return Destination(
+        name=str(host),
+        host=host.host,
+        port=host.port,
+        address_host=address.host,
+        address_port=address.port,
+        protection=settings.protection,
+        spiffe_id=spiffe_id,
+        in_domain=in_domain,
+        token_scopes=settings.token_scope,
+    )
+
+
+def _authority(path: str, raw: str, errors: Errors) -> Authority | None:
+    try:
+        return parse_authority(raw)
+    except InvalidAuthority as error:
+        errors.append((path, str(error)))
+        return None
+
+
+def _expected(path: str, settings: DestinationSettings, errors: Errors) -> SpiffeId | None:
+    if settings.protection is not Protection.MTLS:
+        if settings.spiffe_id is not None:
+            errors.append((path, f"{settings.protection} knows no SPIFFE ID: leave it out, or use {Protection.MTLS}"))
+        return None
+    if settings.spiffe_id is None:
+        errors.append((path, "name the workload that answers there, as in spiffe://example.org/ledger"))
+        return None
+    try:
+        spiffe_id = SpiffeId.parse(settings.spiffe_id)
+    except InvalidSpiffeId as error:
+        errors.append((path, f"{error}; write one workload, as in spiffe://example.org/ledger"))
+        return None
+    if not spiffe_id.path:
+        errors.append((path, "this names a trust domain; write one workload, as in spiffe://example.org/ledger"))
+    return spiffe_id
+
+
+def _check_token_scope(path: str, settings: DestinationSettings, *, in_domain: bool, errors: Errors) -> None:
+    if settings.token_scope is None:
+        return
+    if not in_domain:
+        errors.append((path, "the token never leaves our trust domain: leave it out, or name a workload of ours"))
+    if not settings.token_scope:
+        errors.append((path, "name at least one scope: the token service issues none without; or leave token out"))
+    _check_scopes(path, settings.token_scope, errors)

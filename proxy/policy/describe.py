@@ -1,0 +1,63 @@
+"""Policy and Destinations in plain words, for ``svidecar check``."""
+
+from collections.abc import Iterator
+
+from proxy.policy.authority import Authority
+from proxy.policy.destinations import Destinations
+from proxy.policy.permit import Destination
+from proxy.policy.rules import Policy, Rule
+from proxy.policy.settings import Protection
+
+
+def describe(policy: Policy, destinations: Destinations) -> list[str]:
+    """Return what is allowed, a line each, in the order of the file; the last line of each part says what is not."""
+    return [*_inbound(policy), *_outbound(destinations)]
+
+
+def _inbound(policy: Policy) -> Iterator[str]:
+    for rule in policy.rules:
+        yield f"rule {rule.name!r}: peers {', '.join(rule.peers)} may come with tokens {_of_rule(rule)}"
+        for route in rule.routes:
+            needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
+            yield f"  may use {route.template} {needs}"
+        if not rule.routes:
+            yield "  may use no route by this rule"
+    if policy.allow:
+        yield f"paths with {', '.join(sorted(policy.allow))} pass where every reading of them is allowed"
+    yield "every other peer, token, path and route is refused"
+
+
+def _of_rule(rule: Rule) -> str:
+    scopes = f"of at most {_scopes(rule.scopes)}" if rule.scopes else "without any scope"
+    return f"for {', '.join(sorted(rule.audiences))} {scopes}"
+
+
+def _scopes(scopes: frozenset[str]) -> str:
+    return f"{'scope' if len(scopes) == 1 else 'scopes'} {', '.join(sorted(scopes))}"
+
+
+def _outbound(destinations: Destinations) -> Iterator[str]:
+    for destination in destinations.all:
+        port = "any port" if destination.port is None else "this port"
+        yield f"the app may call {destination.name} ({port}): {_way(destination)}, {_token(destination)}"
+    yield "every other destination is refused"
+
+
+def _way(destination: Destination) -> str:
+    address = str(Authority(destination.address_host, destination.address_port))
+    match destination.protection:
+        case Protection.MTLS:
+            return f"at {address} over mTLS, if {destination.spiffe_id} answers"
+        case Protection.WEB:
+            return f"at {address} over TLS, if a certificate of the system's authorities names it"
+        case Protection.PLAIN:
+            return f"at {address} without any protection"
+
+
+def _token(destination: Destination) -> str:
+    if not destination.in_domain:
+        return "never with the transaction's token"
+    if destination.token_scopes is None:
+        return "with the transaction's token if the app brings it"
+    asked = _scopes(frozenset(destination.token_scopes))
+    return f"with the transaction's token; without one, a token is asked for with {asked}"

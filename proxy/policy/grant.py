@@ -1,0 +1,93 @@
+"""The Grant: what one connection may do, fixed when it is admitted (specs 1.16, 6), and asked for each request.
+
+A token is believed only within the Grant: the peer's identity sets the ceiling, and the token can only be lower. A
+token that is wider than the connection is refused even where the route would need less, because it should never have
+come this way: somebody else's token, or a rule that is too narrow, and both want to be seen.
+
+The order of the questions is also what a refusal tells. Everyone who gets one has been admitted by mTLS and holds a
+token that was verified, so it learns only of itself. First of the connection (``GrantEnded``), then of its token
+(``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``). Only a
+token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that needs another scope
+(``ScopeMissing``), and only among the routes of its own Grant: rules for other peers are not in its table at all.
+"""
+
+from dataclasses import dataclass
+
+from proxy.errors import (
+    AudienceBeyondGrant,
+    GrantEnded,
+    PeerNotAllowed,
+    RouteNotAllowed,
+    ScopeBeyondGrant,
+    ScopeMissing,
+)
+from proxy.identity.peer import Peer
+from proxy.policy.permit import Permit
+from proxy.policy.routes import Alternatives, RouteTable
+from proxy.policy.rules import Policy
+from proxy.tokens.claims import TxnToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Audiences, scopes and routes of one connection. Only ``admit`` makes one."""
+
+    peer: Peer
+    audiences: frozenset[str]
+    scopes: frozenset[str]
+    until: float
+    routes: RouteTable
+
+    def permit(self, method: bytes, target: bytes, token: TxnToken, now: float) -> Permit:
+        """Return the Permit of a request with this verified token. ``target`` is in origin-form.
+
+        Raises:
+            GrantEnded: close the connection.
+            AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
+            AmbiguousPath: the path can be read in two ways.
+            RouteNotAllowed, ScopeMissing: no rule allows it, or not with this token.
+
+        """
+        if not now < self.until:  # written so that a NaN ends the grant too
+            raise GrantEnded("an SVID of this connection has ended")
+        if token.aud not in self.audiences:
+            raise AudienceBeyondGrant("the audience of the token is not one of this connection's")
+        scopes = token.scopes
+        if not scopes <= self.scopes:
+            raise ScopeBeyondGrant("the token has a scope that this connection may not use")
+        permit = None
+        for alternatives in self.routes.find(method, target):
+            for route in alternatives:
+                if route.scopes <= scopes:
+                    permit = permit or route.permit
+                    break
+            else:
+                raise _missing(alternatives, scopes)
+        if permit is None:
+            raise RouteNotAllowed("no route of this connection's rules matches")
+        return permit
+
+
+def admit(policy: Policy, peer: Peer, until: float) -> Grant:
+    """Return the Grant of a connection. ``until`` is the earlier end of the two SVIDs.
+
+    Raises:
+        PeerNotAllowed: no rule speaks of this peer; close before a byte reaches the app.
+
+    """
+    ceiling = policy.ceiling_of(peer.spiffe_id)
+    if ceiling is None:
+        raise PeerNotAllowed("no rule names this peer")
+    return Grant(
+        peer=peer,
+        audiences=ceiling.audiences,
+        scopes=ceiling.scopes,
+        until=until,
+        routes=ceiling.routes,
+    )
+
+
+def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> ScopeMissing:
+    first = alternatives[0]
+    lacking = " ".join(sorted(first.scopes - scopes))
+    return ScopeMissing(f"the rule {first.permit.rule!r} needs {lacking} for {first.template}")

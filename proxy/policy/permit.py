@@ -1,0 +1,46 @@
+"""The Permit: without one nothing is forwarded, and only this room makes one (law 1)."""
+
+from dataclasses import InitVar, dataclass
+
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.settings import Protection
+
+SEAL = object()
+"""Known inside ``proxy/policy`` alone; ``tests/house`` holds it. Who has not got it cannot make a Permit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Whom the app may call, how it is reached, and whether the transaction's token goes there.
+
+    ``port`` None: any port. ``in_domain``: a workload of our own trust domain, the only kind that may see the token.
+    ``token_scopes`` None: never ask the token service for one.
+    """
+
+    name: str
+    host: str
+    port: int | None
+    address_host: str
+    address_port: int
+    protection: Protection
+    spiffe_id: SpiffeId | None
+    in_domain: bool
+    token_scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """This request may go on, by this rule.
+
+    Inbound: the name of the rule and the route's template, both ours and few enough for a metric label. Outbound:
+    the name of the destination, an empty route, and the destination.
+    """
+
+    seal: InitVar[object]
+    rule: str
+    route: str
+    destination: Destination | None = None
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not SEAL:
+            raise TypeError("only proxy/policy makes a Permit: ask a Grant or the Destinations for it")

@@ -1,0 +1,59 @@
+"""The rules of a listener, understood, and the ceiling that they set for a peer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.peers import patterns_of
+from proxy.policy.routes import Route, RouteTable
+from proxy.policy.settings import Ambiguity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """These peers may hold tokens of at most these audiences and scopes, and use these routes."""
+
+    name: str
+    peers: tuple[str, ...]
+    audiences: frozenset[str]
+    scopes: frozenset[str]
+    routes: tuple[Route, ...]
+
+
+class Ceiling:
+    """What all rules that match a peer allow together. One for each set of rules, however many connections share it."""
+
+    __slots__ = ("audiences", "routes", "scopes")
+
+    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+        self.audiences = frozenset().union(*(rule.audiences for rule in rules))
+        self.scopes = frozenset().union(*(rule.scopes for rule in rules))
+        self.routes = RouteTable([route for rule in rules for route in rule.routes], allow)
+
+
+class Policy:
+    """All rules of a listener, in the order of the file. ``compile_policy`` makes one."""
+
+    __slots__ = ("_by_pattern", "_ceilings", "allow", "rules")
+
+    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+        self.rules = tuple(rules)
+        self.allow = allow
+        self._by_pattern: dict[str, list[int]] = {}
+        for number, rule in enumerate(self.rules):
+            for pattern in rule.peers:
+                self._by_pattern.setdefault(pattern, []).append(number)
+        # A set of rules is fixed by the narrowest pattern that a peer matches, so there are at most as many
+        # ceilings as patterns. Made when the first such peer comes: few of the peers of a large policy ever call us.
+        self._ceilings: dict[tuple[int, ...], Ceiling] = {}
+
+    def ceiling_of(self, spiffe_id: SpiffeId) -> Ceiling | None:
+        """Return what this peer may do at most; None if no rule speaks of it."""
+        matching = {n for pattern in patterns_of(spiffe_id) for n in self._by_pattern.get(pattern, ())}
+        if not matching:
+            return None
+        key = tuple(sorted(matching))
+        ceiling = self._ceilings.get(key)
+        if ceiling is None:
+            ceiling = self._ceilings[key] = Ceiling([self.rules[number] for number in key], self.allow)
+        return ceiling

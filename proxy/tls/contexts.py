@@ -1,0 +1,167 @@
+"""TLS contexts of the newest identity, built aside and swapped whole.
+
+A connection keeps the context that it began with; the next one takes the newest. A generation is gone when its last
+connection ends, and with it the key that OpenSSL held.
+
+One store holds the authorities of all trust domains, for TLS knows no other way: that somebody known signed is all that
+it proves. Which domain's authority it was, and every rule of X509-SVID, is the law of ``identity.peer.identify``, which
+must follow every handshake.
+"""
+
+import os
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from proxy.errors import IdentityInvalid, NotReady
+from proxy.identity.store import Identity, IdentityStore
+from proxy.identity.svid import X509Svid
+from proxy.tls.anchors import tls_anchors
+from proxy.tls.settings import TlsSettings
+
+ALPN = ["http/1.1"]
+
+TLS12_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aPSK"
+"""Forward secrecy and AEAD only (RFC 9325 4.2). TLS 1.3 has nothing else."""
+
+_OPTIONS = (
+    ssl.OP_NO_TICKET  # resumption skips verification, and bundles change (law 2)
+    | ssl.OP_NO_RENEGOTIATION
+    | ssl.OP_NO_COMPRESSION
+    | ssl.OP_CIPHER_SERVER_PREFERENCE
+)
+
+# PARTIAL_CHAIN: an anchor need not be self-signed (X509-SVID 6.1). STRICT stays out: it demands key identifiers, which
+# X509-SVID does not.
+_VERIFY = ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags.VERIFY_X509_TRUSTED_FIRST
+
+
+class MeshContext(ssl.SSLContext):
+    """A context that verifies, but whose ``verify_mode`` reads CERT_NONE.
+
+    After each handshake aiofastnet decodes the peer's certificate for ``get_extra_info("peercert")``, which nobody here
+    asks for, by writing it to a temporary file: 0.4 ms, and on a read-only root file system the end of the connection.
+    It leaves that out where ``verify_mode`` reads CERT_NONE. What OpenSSL does was set once, and is not read from here;
+    ``is_verifying`` tells it truly.
+    """
+
+    @property  # type: ignore[override]  # typeshed's own base says int
+    def verify_mode(self) -> ssl.VerifyMode:
+        """CERT_NONE, whatever OpenSSL holds."""
+        return ssl.CERT_NONE
+
+    @verify_mode.setter
+    def verify_mode(self, value: ssl.VerifyMode) -> None:
+        _VERIFY_MODE.__set__(self, value)
+
+
+_VERIFY_MODE: Any = vars(ssl.SSLContext)["verify_mode"]
+
+
+def is_verifying(context: ssl.SSLContext) -> bool:
+    """Say whether OpenSSL demands a certificate of the peer and verifies it."""
+    return bool(_VERIFY_MODE.__get__(context) == ssl.CERT_REQUIRED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Generation:
+    identity: Identity
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+class TlsContexts:
+    """The contexts of the newest identity of a store. An identity that OpenSSL refuses is not taken."""
+
+    __slots__ = ("_alive", "_current", "_prepared", "_settings")
+
+    def __init__(self, store: IdentityStore, settings: TlsSettings) -> None:
+        self._settings = settings
+        self._current: _Generation | None = None
+        self._prepared: _Generation | None = None
+        self._alive: WeakKeyDictionary[ssl.SSLContext, int] = WeakKeyDictionary()
+        store.prepare(self._prepare)
+        store.subscribe(self._swap)
+        if store.current is not None:
+            self._prepare(store.current)
+            self._swap(store.current)
+
+    def server(self) -> ssl.SSLContext:
+        """Return the context to accept the next connection with. Raises NotReady."""
+        generation = self._require()
+        if self._settings.min_version == "1.2":
+            # OpenSSL keeps TLS 1.2 sessions by id in the context, and Python has no call to turn that off: OP_NO_TICKET
+            # is about tickets alone. A context of its own for each connection has nothing to resume, at about 1.5 ms.
+            return self._build(generation.identity, ssl.PROTOCOL_TLS_SERVER)
+        return generation.server
+
+    def client(self) -> ssl.SSLContext:
+        """Return the context to make the next connection with. Raises NotReady."""
+        return self._require().client
+
+    def generations(self) -> int:
+        """Return how many identities are held still, by us or by a connection."""
+        return len(set(self._alive.values()))
+
+    def _require(self) -> _Generation:
+        if self._current is None:
+            raise NotReady("no SVID is loaded yet")
+        return self._current
+
+    def _prepare(self, identity: Identity) -> None:
+        self._prepared = _Generation(
+            identity=identity,
+            server=self._build(identity, ssl.PROTOCOL_TLS_SERVER),
+            client=self._build(identity, ssl.PROTOCOL_TLS_CLIENT),
+        )
+
+    def _swap(self, identity: Identity) -> None:
+        if self._prepared is not None and self._prepared.identity is identity:
+            self._current, self._prepared = self._prepared, None
+
+    def _build(self, identity: Identity, side: int) -> ssl.SSLContext:
+        try:
+            context = _mesh_context(identity, side, self._settings)
+        except ssl.SSLError as error:
+            raise IdentityInvalid(f"OpenSSL refuses the SVID, its key or a bundle: {error.reason}") from error
+        self._alive[context] = identity.generation
+        return context
+
+
+def web_client_context() -> ssl.SSLContext:
+    """Return a context for servers outside the mesh: the system's authorities, and the host name is checked."""
+    context = MeshContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= _OPTIONS
+    context.set_ciphers(TLS12_CIPHERS)
+    context.set_alpn_protocols(ALPN)
+    context.load_default_certs()
+    return context
+
+
+def _mesh_context(identity: Identity, side: int, settings: TlsSettings) -> ssl.SSLContext:
+    context = MeshContext(side)
+    context.check_hostname = False  # SPIFFE names workloads, not hosts: identify() compares the SPIFFE ID
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags = _VERIFY
+    context.minimum_version = ssl.TLSVersion.TLSv1_2 if settings.min_version == "1.2" else ssl.TLSVersion.TLSv1_3
+    context.options |= _OPTIONS
+    context.set_ciphers(TLS12_CIPHERS)
+    context.set_alpn_protocols(ALPN)
+    if side == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0
+    context.load_verify_locations(cadata=tls_anchors(identity))
+    _load_key(context, identity.svid)
+    return context
+
+
+def _load_key(context: ssl.SSLContext, svid: X509Svid) -> None:
+    """Python loads a key from a path alone: this one is in memory, and ends here (law 9)."""
+    memory = os.memfd_create("svid")
+    try:
+        with os.fdopen(memory, "wb", closefd=False) as file:
+            file.write(svid.chain_pem + svid.key_pem)
+        context.load_cert_chain(f"/proc/self/fd/{memory}")
+    finally:
+        os.close(memory)

@@ -1,0 +1,46 @@
+"""The tokens that were verified, by their exact bytes.
+
+Two generations: what is asked for stays young, and when the young are half of the bound the old ones go, all at once.
+So a token in use survives a flood of others, and no request pays for finding the oldest.
+
+The key is the token as it came. A dictionary compares whole keys only when their hashes are equal, and that hash is
+keyed with a secret of the process, so the time of a look-up tells nothing about tokens that are in it.
+"""
+
+from proxy.tokens.claims import TxnToken
+
+
+class TokenCache:
+    """At most ``max_entries`` tokens; with fewer than 2 it holds none. Whoever recalls one compares its ``exp``."""
+
+    __slots__ = ("_half", "_old", "_young")
+
+    def __init__(self, max_entries: int) -> None:
+        self._half = max_entries // 2
+        self._young: dict[bytes, TxnToken] = {}
+        self._old: dict[bytes, TxnToken] = {}
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def recall(self, raw: bytes) -> TxnToken | None:
+        """Return the token that these bytes are, if it was remembered."""
+        token = self._young.get(raw)
+        if token is None:
+            token = self._old.pop(raw, None)
+            if token is not None:
+                self.remember(raw, token)
+        return token
+
+    def remember(self, raw: bytes, token: TxnToken) -> None:
+        """Remember a token that was verified."""
+        if len(self._young) >= self._half:
+            if self._half <= 0:
+                return
+            self._old, self._young = self._young, {}
+        self._young[raw] = token
+
+    def clear(self) -> None:
+        """Forget all: the keys have changed."""
+        self._young.clear()
+        self._old.clear()

@@ -1,0 +1,207 @@
+"""The client of the Transaction Token Service: one flight for equal wants, and a short memory of what came of it.
+
+What comes back is verified like a token from anyone else before it is used: a service that signs with another key or
+for another audience is found here, by its reason, and not at every peer. So the ``exp`` that we go by is verified.
+
+A token is asked for anew at about 80 % of its life, by whoever recalls it then, while the old one still serves.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from proxy.errors import (
+    ConfigInvalid,
+    Internal,
+    KeysUnavailable,
+    Overloaded,
+    ProxyError,
+    TokenRefusal,
+    TokenUnknownKey,
+    TtsBadAnswer,
+    TtsUnavailable,
+    UpstreamBadResponse,
+)
+from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from proxy.net.tasks import Tasks
+from proxy.tokens.claims import TxnToken
+from proxy.tokens.exchange import Want, read_answer, request_body
+from proxy.tokens.fetch import Answer, Fetch
+from proxy.tokens.jwks import KeyStore
+from proxy.tokens.settings import TokenSettings
+from proxy.tokens.verify import Expect, kid_of, verify
+
+__all__ = ["FAILURE_S", "MAX_WANTS", "OBTAINED", "TokenService", "Want"]
+
+MAX_WANTS: Final = 1024
+"""Wants are made from configuration, a handful; a bound all the same, for the day when they are not."""
+
+FAILURE_S: Final = 1.0
+"""How long a failure answers whoever wants the same: a service in trouble is not asked once for each request."""
+
+REFRESH_FROM: Final = 0.75
+REFRESH_TO: Final = 0.85
+"""The part of a token's life after which the next one is asked for: 80 %, spread so that sidecars do not meet."""
+
+OBTAINED: Final = "obtained"
+"""The result of an exchange that gave a token, beside the reasons of those that did not."""
+
+_FORM: Final = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+
+
+class _Entry:
+    """What is known of one want: a token until ``exp``, the last failure, and when to ask again."""
+
+    __slots__ = ("ask_at", "exp", "failure", "flight", "raw")
+
+    def __init__(self) -> None:
+        self.raw = b""
+        self.exp = 0.0
+        self.ask_at = 0.0
+        self.failure: ProxyError | None = None
+        self.flight: asyncio.Task[None] | None = None
+
+    def is_due(self, now: float) -> bool:
+        return self.flight is None and now >= self.ask_at
+
+
+class TokenService:
+    """Obtains and holds tokens for our own calls. ``now`` is Unix time, ``jitter`` gives 0 to 1."""
+
+    def __init__(
+        self,
+        settings: TokenSettings,
+        fetch: Fetch,
+        keys: KeyStore,
+        now: Callable[[], float],
+        jitter: Callable[[], float],
+        *,
+        on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
+    ) -> None:
+        if settings.service is None or not settings.service.url.lower().startswith("https://"):
+            raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
+        try:
+            self._spiffe_id = SpiffeId.parse(settings.service.spiffe_id)
+        except InvalidSpiffeId as error:
+            raise ConfigInvalid(f"tokens.service.spiffe_id: {error}") from error
+        self._service = settings.service
+        self._expect = Expect.of(settings)
+        self._fetch = fetch
+        self._keys = keys
+        self._now = now
+        self._jitter = jitter
+        self._on_exchange = on_exchange
+        self._entries: dict[Want, _Entry] = {}
+        self._tasks = Tasks("token service")
+
+    def recall(self, want: Want, now: float) -> bytes | None:
+        """Return the token that is held for ``want``, and ask for its successor when it is time for that."""
+        entry = self._entries.get(want)
+        if entry is None or now >= entry.exp:
+            return None
+        if now >= entry.ask_at and entry.flight is None:
+            self._start(want, entry)
+        return entry.raw
+
+    async def obtain(self, want: Want) -> bytes:
+        """Return a token for ``want``, held or new; equal wants share one request.
+
+        Raises:
+            TtsUnavailable, TtsRefused, TtsBadAnswer: also again for ``FAILURE_S`` after it happened.
+            KeysUnavailable: a new token could not be verified.
+            Overloaded: ``MAX_WANTS`` different ones are under way.
+
+        """
+        held = self.recall(want, self._now())
+        if held is not None:
+            return held
+        entry = self._entry(want)
+        if entry.is_due(self._now()):
+            self._start(want, entry)
+        if entry.flight is not None:
+            await asyncio.wait((entry.flight,))  # wait, not await: our being cancelled does not cancel the flight
+        if self._now() < entry.exp:
+            return entry.raw
+        failure = entry.failure or TtsUnavailable("the token has expired before it could be used")
+        raise type(failure)(failure.detail)
+
+    async def close(self) -> None:
+        """End all requests that are under way."""
+        await self._tasks.close()
+
+    def _entry(self, want: Want) -> _Entry:
+        entry = self._entries.get(want)
+        if entry is None:
+            if len(self._entries) >= MAX_WANTS:
+                self._evict()
+            entry = self._entries[want] = _Entry()
+        return entry
+
+    def _evict(self) -> None:
+        for want, entry in self._entries.items():
+            if entry.flight is None:
+                del self._entries[want]
+                return
+        raise Overloaded(f"{MAX_WANTS} token requests are under way")
+
+    def _start(self, want: Want, entry: _Entry) -> None:
+        entry.flight = self._tasks.spawn(self._fly(want, entry), "exchange")
+
+    async def _fly(self, want: Want, entry: _Entry) -> None:
+        began, result = time.perf_counter(), Internal.reason
+        # What holds if we never come to know better: a fault of ours is not tried in a tight loop either.
+        entry.failure, entry.ask_at = Internal("the exchange was given up"), self._now() + FAILURE_S
+        try:
+            raw, exp = await self._exchange(want)
+            now = self._now()
+            part = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * self._jitter()
+            entry.raw, entry.exp, entry.ask_at, entry.failure = raw, exp, now + (exp - now) * part, None
+            result = OBTAINED
+        except ProxyError as error:
+            entry.failure, entry.ask_at = error, self._now() + FAILURE_S
+            result = error.reason
+        finally:
+            entry.flight = None
+            self._on_exchange(result, time.perf_counter() - began)
+
+    async def _exchange(self, want: Want) -> tuple[bytes, float]:
+        if self._keys.current is None:
+            raise KeysUnavailable("no keys are loaded to verify a new token with")
+        raw = read_answer(await self._ask(want))
+        try:
+            token = await self._verified(raw)
+        except TokenRefusal as error:
+            raise TtsBadAnswer(f"the token that it gave is refused: {error.reason}") from error
+        if self._now() >= token.exp:
+            raise TtsBadAnswer("the token that it gave has expired")
+        return raw, token.exp
+
+    async def _ask(self, want: Want) -> Answer:
+        try:
+            return await self._fetch(
+                "POST",
+                self._service.url,
+                fields=_FORM,
+                body=request_body(want, self._expect.audience),
+                timeout_s=self._service.timeout_s,
+                expect=self._spiffe_id,
+            )
+        except UpstreamBadResponse as error:
+            raise TtsBadAnswer("the answer is not HTTP") from error
+        except ProxyError as error:
+            raise TtsUnavailable(f"the token service cannot be reached: {error.reason}") from error
+
+    async def _verified(self, raw: bytes) -> TxnToken:
+        try:
+            return self._verify(raw)
+        except TokenUnknownKey:
+            if not await self._keys.learn(kid_of(raw)):
+                raise
+        return self._verify(raw)
+
+    def _verify(self, raw: bytes) -> TxnToken:
+        keys = self._keys.current
+        if keys is None:
+            raise KeysUnavailable("no keys are loaded to verify a new token with")
+        return verify(raw, keys, self._now(), self._expect)

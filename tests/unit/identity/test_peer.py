@@ -1,0 +1,384 @@
+"""Who a chain proves: each way in which somebody could pass for somebody else."""
+
+import hashlib
+import sys
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.pki import Authority, Svid, der
+
+from proxy.errors import (
+    CertificateExpired,
+    CertificateMissing,
+    ConnectionRefusal,
+    NotAnSvid,
+    UnknownTrustDomain,
+    UntrustedChain,
+)
+from proxy.identity.bundle import Bundle
+from proxy.identity.peer import MAX_CERTIFICATES, Peer, identify, verify_path
+
+NOW = time.time()
+URI = "spiffe://example.org/orders"
+CA = Authority.make("example.org")
+OTHER = Authority.make("other.org")
+GOOD = CA.svid(URI)
+UNKNOWN_CRITICAL = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00"), True)
+
+
+def bundles(*authorities: Authority) -> dict[str, Bundle]:
+    """The bundle of each."""
+    return {a.trust_domain: Bundle.from_pem(a.trust_domain, a.bundle_pem) for a in authorities}
+
+
+def chain(svid: Svid, authority: Authority) -> list[bytes]:
+    """What TLS verifies: the chain shown, and the anchor behind it."""
+    return [*svid.chain_der, der(authority.anchors[0])]
+
+
+def prove(svid: Svid, authority: Authority, *known: Authority, now: float = NOW) -> Peer:
+    """Identify an SVID by the bundle of its authority, or of those that are known instead."""
+    return identify(chain(svid, authority), bundles(*(known or (authority,))), now)
+
+
+def path(svid: Svid, *authorities: Authority, now: float = NOW) -> None:
+    """Validate what an SVID shows against authorities of example.org."""
+    anchors = tuple(anchor for a in authorities for anchor in a.anchors)
+    verify_path(svid.chain, Bundle(trust_domain="example.org", authorities=anchors), now)
+
+
+def test_peer() -> None:
+    """A good chain proves one workload, until its certificate ends."""
+    peer = prove(GOOD, CA, CA, OTHER)
+    assert peer == Peer(
+        spiffe_id=peer.spiffe_id,
+        uri=URI,
+        certificate_sha256=hashlib.sha256(der(GOOD.certificate)).hexdigest(),
+        serial=GOOD.certificate.serial_number,
+        not_after=GOOD.certificate.not_valid_after_utc.timestamp(),
+    )
+    assert str(peer.spiffe_id) == URI
+
+
+def test_peer_is_small() -> None:
+    """Ten thousand connections hold ten thousand of them: no certificate, nothing mutable, less than 1 KiB."""
+    peer = prove(GOOD, CA)
+    parts = (
+        peer,
+        peer.spiffe_id,
+        peer.spiffe_id.trust_domain,
+        peer.spiffe_id.path,
+        *(getattr(peer, s) for s in peer.__slots__),
+    )
+    assert sum(sys.getsizeof(part) for part in parts) < 1024
+    with pytest.raises(AttributeError):
+        peer.uri = "spiffe://example.org/ledger"  # type: ignore[misc]
+
+
+def test_intermediates() -> None:
+    """Intermediates stand between, and the earliest end counts."""
+    short = CA.intermediate(lifetime_s=60.0)
+    svid = short.svid(URI)
+    assert prove(svid, short).not_after == short.certificate.not_valid_after_utc.timestamp()
+    path(svid, CA)
+
+
+def test_anchor_that_is_not_self_signed() -> None:
+    """A bundle may hold an intermediate as its authority."""
+    anchor = OTHER.intermediate("example.org").as_anchor()
+    svid = anchor.svid(URI)
+    assert prove(svid, anchor).uri == URI
+    path(svid, anchor)
+
+
+def test_nothing_shown() -> None:
+    """No chain is no identity."""
+    with pytest.raises(CertificateMissing):
+        identify([], bundles(CA), NOW)
+
+
+def test_foreign_authority_signs_our_domain() -> None:
+    """A known authority of other.org signs an ID of example.org: TLS verifies it, the law of domains does not."""
+    forged = OTHER.svid(URI)
+    with pytest.raises(UntrustedChain):
+        prove(forged, OTHER, CA, OTHER)
+    with pytest.raises(UntrustedChain):
+        path(forged, CA)
+
+
+def test_foreign_intermediate_that_names_our_domain() -> None:
+    """An intermediate of other.org with the ID of example.org does not bridge the two."""
+    bridge = OTHER.intermediate("example.org")
+    with pytest.raises(UntrustedChain):
+        prove(bridge.svid(URI), bridge, CA, OTHER)
+
+
+def test_our_authority_signs_another_domain() -> None:
+    """Our authority signs an ID of other.org: it is not other.org's."""
+    with pytest.raises(UntrustedChain):
+        prove(CA.svid("spiffe://other.org/orders"), CA, CA, OTHER)
+
+
+def test_intermediate_of_another_domain() -> None:
+    """An intermediate that our authority gave to other.org makes no identity of ours."""
+    delegated = CA.intermediate("other.org")
+    with pytest.raises(NotAnSvid):
+        prove(delegated.svid(URI), delegated, CA, OTHER)
+    with pytest.raises(NotAnSvid):
+        path(delegated.svid(URI), CA)
+
+
+def test_unknown_trust_domain() -> None:
+    """A domain without a bundle is nobody's, even where its authority is also in another bundle."""
+    with pytest.raises(UnknownTrustDomain):
+        prove(CA.svid("spiffe://third.org/orders"), CA, CA, OTHER)
+
+
+def test_authority_of_the_same_name() -> None:
+    """Another key under the name of our authority is not our authority: exact DER counts."""
+    twin = Authority.make("example.org")
+    assert twin.certificate.subject == CA.certificate.subject
+    with pytest.raises(UntrustedChain):
+        prove(twin.svid(URI), twin, CA)
+    with pytest.raises(UntrustedChain):
+        path(twin.svid(URI), CA)
+
+
+@pytest.mark.parametrize("identifiers", [True, False])
+def test_two_authorities_of_one_name(identifiers: bool) -> None:  # noqa: FBT001
+    """During a rotation a bundle holds two authorities of one name: SVIDs of both are good, with or without key identifiers."""
+    old, new = (Authority.make("example.org", subject="CA", identifiers=identifiers) for _ in range(2))
+    for authority in (old, new):
+        path(authority.svid(URI, identifiers=identifiers), old, new)
+
+
+def test_leaf_that_is_an_anchor() -> None:
+    """A leaf in the bundle is not proved by itself."""
+    anchors = (GOOD.certificate, *CA.anchors)
+    own = {"example.org": Bundle(trust_domain="example.org", authorities=anchors)}
+    with pytest.raises(UntrustedChain):
+        identify([der(GOOD.certificate)], own, NOW)
+    with pytest.raises(NotAnSvid):
+        identify([der(GOOD.certificate)] * 2, own, NOW)
+    with pytest.raises(UntrustedChain):
+        verify_path([GOOD.certificate], own["example.org"], NOW)
+
+
+def test_authority_as_a_peer() -> None:
+    """A signing certificate must not authenticate (X509-SVID 3.2), whatever ID it carries."""
+    for uri in (URI, "spiffe://example.org"):
+        with pytest.raises(NotAnSvid):
+            prove(CA.svid(uri, is_ca=True), CA)
+
+
+def test_leaf_that_signs() -> None:
+    """A workload that signs for another with its own key is refused: it has no cA."""
+    mallory = CA.svid("spiffe://example.org/mallory")
+    workload = Authority(
+        trust_domain="example.org",
+        certificate=mallory.certificate,
+        key=mallory.key,
+        above=(mallory.certificate,),
+        anchors=CA.anchors,
+    )
+    with pytest.raises(NotAnSvid):
+        prove(workload.svid(URI), CA)
+    with pytest.raises(ConnectionRefusal):
+        path(workload.svid(URI), CA)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        CA.intermediate(is_ca=False),
+        CA.intermediate(is_ca=None),
+        CA.intermediate(usage=None),
+        CA.intermediate(usage=frozenset({"digital_signature"})),
+        CA.intermediate(uri="spiffe://example.org/ca"),
+    ],
+)
+def test_wrong_intermediates(wrong: Authority) -> None:
+    """Every intermediate is a signing certificate without a path in its ID."""
+    with pytest.raises(NotAnSvid):
+        prove(wrong.svid(URI), wrong)
+    with pytest.raises(ConnectionRefusal):
+        path(wrong.svid(URI), CA)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Authority.make("example.org", is_ca=False),
+        Authority.make("example.org", is_ca=None),
+        Authority.make("example.org", usage=None),
+        Authority.make("example.org", usage=frozenset({"crl_sign"})),
+    ],
+)
+def test_wrong_anchors(wrong: Authority) -> None:
+    """What stands in a bundle must be able to sign."""
+    with pytest.raises(NotAnSvid):
+        prove(wrong.svid(URI), wrong)
+    with pytest.raises(UntrustedChain):
+        path(wrong.svid(URI), wrong)
+
+
+def test_time() -> None:
+    """Each certificate counts from its first to its last second, both included."""
+    start = GOOD.certificate.not_valid_before_utc.timestamp()
+    end = GOOD.certificate.not_valid_after_utc.timestamp()
+    for now in (start, end):
+        assert prove(GOOD, CA, now=now)
+        path(GOOD, CA, now=now)
+    for now in (start - 1, end + 1):
+        with pytest.raises(CertificateExpired):
+            prove(GOOD, CA, now=now)
+        with pytest.raises(CertificateExpired):
+            path(GOOD, CA, now=now)
+
+
+def test_time_of_the_others() -> None:
+    """An intermediate or a root that has ended ends what is below it."""
+    for ended in (CA.intermediate(lifetime_s=-5.0), Authority.make("example.org", lifetime_s=-5.0)):
+        svid = ended.svid(URI)
+        with pytest.raises(CertificateExpired):
+            prove(svid, ended)
+        with pytest.raises(CertificateExpired):
+            path(svid, ended)
+
+
+def test_longest_chain() -> None:
+    """Ten certificates with leaf and anchor, not eleven."""
+    authority = CA
+    for _ in range(MAX_CERTIFICATES - 2):
+        authority = authority.intermediate()
+    longest = authority.svid(URI)
+    assert prove(longest, authority)
+    path(longest, CA)
+    longer = authority.intermediate().svid(URI)
+    with pytest.raises(UntrustedChain):
+        prove(longer, authority)
+    with pytest.raises(UntrustedChain):
+        path(longer, CA)
+
+
+def test_anchor_of_another_bundle_on_the_way() -> None:
+    """Where another domain's bundle holds our intermediate TLS stops there: our own path is found all the same."""
+    below = CA.intermediate()
+    svid = below.svid(URI)
+    stopped = [der(svid.certificate), der(below.certificate)]
+    assert identify(stopped, bundles(CA, OTHER), NOW).uri == URI
+
+
+def test_another_issue_of_our_root() -> None:
+    """A root that was issued again under its key: an SVID proves itself by the issue that the bundle holds."""
+    again = CA.renewed(lifetime_s=7200.0)
+    assert der(again.certificate) != der(CA.certificate)
+    peer = identify([der(GOOD.certificate), der(again.certificate)], bundles(CA), NOW)
+    assert peer.uri == URI
+
+
+def test_forged_chain_that_ends_in_our_anchor() -> None:
+    """Adding our root behind a foreign leaf proves nothing where TLS did not verify the signatures."""
+    forged = Authority.make("example.org").svid(URI)
+    with pytest.raises(UntrustedChain):
+        path(forged, CA)
+    with pytest.raises(UntrustedChain):
+        verify_path([*forged.chain, CA.certificate], Bundle.from_pem("example.org", CA.bundle_pem), NOW)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ec.generate_private_key(ec.SECP384R1()),
+        ec.generate_private_key(ec.SECP521R1()),
+        rsa.generate_private_key(65537, 2048),
+        ed25519.Ed25519PrivateKey.generate(),
+    ],
+)
+def test_key_types(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> None:
+    """The keys that SPIRE and others issue."""
+    svid = CA.svid(URI, key=key)
+    assert prove(svid, CA)
+    path(svid, CA)
+
+
+def test_certificates_without_identifiers() -> None:
+    """Key identifiers, a subject and extended key usage are not demanded (X509-SVID has them optional)."""
+    bare = Authority.make("example.org", identifiers=False)
+    path(bare.svid(URI, identifiers=False, extended=None, subject="", san_critical=True), bare)
+    path(bare.svid(URI, identifiers=False, subject="CA of example.org"), bare)
+
+
+def test_path_length() -> None:
+    """The pathLen of an authority is held."""
+    tight = Authority.make("example.org", path_length=0)
+    path(tight.svid(URI), tight)
+    with pytest.raises(UntrustedChain):
+        path(tight.intermediate().svid(URI), tight)
+    with pytest.raises(UntrustedChain):
+        path(CA.intermediate(path_length=0).intermediate().svid(URI), CA)
+
+
+def test_unknown_critical_extension() -> None:
+    """A critical extension that we do not know is refused wherever it stands (RFC 5280 4.2)."""
+    root = Authority.make("example.org", extensions=[UNKNOWN_CRITICAL])
+    for svid, authority in (
+        (CA.svid(URI, extensions=[UNKNOWN_CRITICAL]), CA),
+        (CA.intermediate(extensions=[UNKNOWN_CRITICAL]).svid(URI), CA),
+        (root.svid(URI), root),
+    ):
+        with pytest.raises(UntrustedChain, match="critical"):
+            path(svid, authority)
+
+
+def test_name_constraints() -> None:
+    """DNS constraints are held; what cannot be evaluated (a URI, a directory name) is refused, and said."""
+    dns = x509.NameConstraints([x509.DNSName("example.org")], None)
+    within = CA.intermediate(extensions=[(dns, True)])
+    path(within.svid(URI, dns=["orders.example.org"]), CA)
+    uri = x509.NameConstraints([x509.UniformResourceIdentifier("example.org")], None)
+    name = x509.NameConstraints(None, [x509.DirectoryName(OTHER.certificate.subject)])
+    for svid in (
+        within.svid(URI, dns=["orders.other.org"]),
+        CA.intermediate(extensions=[(uri, True)]).svid(URI),
+        CA.intermediate(extensions=[(name, True)]).svid(URI),
+    ):
+        with pytest.raises(UntrustedChain, match="name constraint"):
+            path(svid, CA)
+
+
+def test_empty_bundle() -> None:
+    """A bundle without authorities trusts nobody."""
+    empty = Bundle(trust_domain="example.org", authorities=())
+    with pytest.raises(UntrustedChain):
+        verify_path(GOOD.chain, empty, NOW)
+    with pytest.raises(UntrustedChain):
+        identify(chain(GOOD, CA), {"example.org": empty}, NOW)
+
+
+def test_details_hold_no_name_of_the_peer() -> None:
+    """What a certificate says reaches no log through the message."""
+    secret = Authority.make("example.org", subject="s3cret").svid(URI, subject="s3cret")
+    with pytest.raises(UntrustedChain) as caught:
+        path(secret, CA)
+    assert "s3cret" not in caught.value.detail
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=300)
+@given(st.integers(0, 2), st.integers(0, 400), st.binary(min_size=1, max_size=4))
+def test_damaged_chains(which: int, at: int, damage: bytes) -> None:
+    """However a chain is damaged, a ConnectionRefusal comes out, or the peer that it was."""
+    below = CA.intermediate()
+    damaged = chain(below.svid(URI), below)
+    raw = damaged[which]
+    damaged[which] = raw[:at] + damage + raw[at + len(damage) :]
+    try:
+        peer = identify(damaged, bundles(CA), NOW)
+    except ConnectionRefusal:
+        return
+    assert peer.spiffe_id.trust_domain == "example.org"

@@ -1,0 +1,51 @@
+"""What is read from /proc."""
+
+import os
+import time
+
+import pytest
+
+from loadtest import kernel
+
+STAT = "cpu  30 0 30 240 0 0 0 0 0 0\ncpu0 10 0 10 80 0 0 0 0 0 0\ncpu1 20 0 20 150 5 0 1 4 9 9\nintr 1\n"
+
+
+def test_the_session_is_found_behind_any_name() -> None:
+    """A process may call itself ``a) R (b``."""
+    assert kernel.session_of("42 (a) R (b) S 1 42 77 0 -1 4194304") == 77
+
+
+def test_a_zombie_is_gone() -> None:
+    """It waits for its parent only, and holds nothing."""
+    assert kernel.session_of("42 (a) Z 1 42 77 0 -1 4194304") == 0
+
+
+def test_core_time_counts_only_the_cores_that_are_asked_for() -> None:
+    """Waiting for a disk is idle; guest time is in user time already."""
+    time_of_core = kernel.core_time([1], STAT)
+    assert time_of_core == kernel.CoreTime(200, 155, 4)
+    assert time_of_core.busy_since(kernel.CoreTime(100, 105, 0)) == pytest.approx(0.5)
+    assert time_of_core.stolen_since(kernel.CoreTime(100, 105, 0)) == pytest.approx(0.04)
+    assert time_of_core.busy_since(time_of_core) == 0.0
+
+
+def test_core_1_is_not_core_10() -> None:
+    """Names are compared whole."""
+    assert kernel.core_time([1], "cpu10 1 1 1 1 1 1 1 1\n").total == 0
+
+
+def test_memory_is_read_in_megabytes_by_its_whole_name() -> None:
+    """A kB of the kernel is 1024 bytes, MB here are 10^6."""
+    lines = ["VmRSSx:  1 kB", "VmRSS:\t   1000000 kB"]
+    assert kernel.megabytes(lines, "VmRSS") == pytest.approx(1024.0)
+    assert kernel.megabytes(lines, "VmHWM") == 0.0
+
+
+def test_cpu_time_is_that_of_the_whole_session() -> None:
+    """Our own session includes us, and works meanwhile."""
+    session = os.getsid(0)
+    assert os.getpid() in kernel.session(session)
+    before, end = kernel.cpu_s(session), time.thread_time() + 0.05
+    while time.thread_time() < end:
+        pass
+    assert kernel.cpu_s(session) - before > 0.03

@@ -1,0 +1,171 @@
+"""Admission, and the order in which a request is asked."""
+
+import math
+import re
+from dataclasses import FrozenInstanceError
+
+import pytest
+from support.policy import NOW, UNTIL, grant, peer, policy, rule, token
+
+from proxy.errors import (
+    AmbiguousPath,
+    AudienceBeyondGrant,
+    GrantEnded,
+    PeerNotAllowed,
+    ProxyError,
+    RouteNotAllowed,
+    ScopeBeyondGrant,
+    ScopeMissing,
+)
+from proxy.policy.grant import admit
+from proxy.policy.settings import Ambiguity
+
+ORDERS = rule(
+    "edge may order",
+    [("GET /orders/{id}", ["orders.read"]), ("POST /orders", ["orders.write"]), ("GET /health", [])],
+)
+
+
+def test_an_unknown_peer_is_not_admitted() -> None:
+    """Default deny: no rule, no Grant."""
+    with pytest.raises(PeerNotAllowed):
+        admit(policy(ORDERS), peer("spiffe://example.org/stranger"), UNTIL)
+    with pytest.raises(PeerNotAllowed):
+        admit(policy(), peer(), UNTIL)
+
+
+def test_a_grant_is_fixed_at_admission() -> None:
+    """It names its peer, audiences, scopes and end, and none of them changes."""
+    one = grant(ORDERS)
+    assert one.peer == peer()
+    assert one.audiences == {"example.org"}
+    assert one.scopes == {"orders.read", "orders.write"}
+    assert one.until == UNTIL
+    with pytest.raises(FrozenInstanceError):
+        one.until = math.inf  # type: ignore[misc]
+
+
+def test_a_request_within_the_grant_gets_a_permit() -> None:
+    """The Permit names the rule and the template, as the metrics do."""
+    permit = grant(ORDERS).permit(b"GET", b"/orders/42?full=1", token("orders.read"), NOW)
+    assert (permit.rule, permit.route, permit.destination) == ("edge may order", "/orders/{id}", None)
+
+
+def test_a_grant_ends_at_its_end() -> None:
+    """The last instant before ``until`` is in, ``until`` is out, and so is a time or an end that is no number."""
+    one = grant(ORDERS)
+    assert one.permit(b"GET", b"/health", token(), math.nextafter(UNTIL, 0))
+    for now in (UNTIL, UNTIL + 1, math.inf, math.nan):
+        with pytest.raises(GrantEnded):
+            one.permit(b"GET", b"/health", token(), now)
+    with pytest.raises(GrantEnded):
+        grant(ORDERS, until=math.nan).permit(b"GET", b"/health", token(), NOW)
+
+
+REFUSALS = [
+    (GrantEnded, b"GET", b"//", token("admin", aud="other"), UNTIL),
+    (AudienceBeyondGrant, b"GET", b"//", token("admin", aud="other"), NOW),
+    (ScopeBeyondGrant, b"GET", b"//", token("orders.read", "admin"), NOW),
+    (AmbiguousPath, b"GET", b"//", token("orders.read"), NOW),
+    (AmbiguousPath, b"DELETE", b"//", token("orders.read"), NOW),
+    (RouteNotAllowed, b"DELETE", b"/orders/42", token("orders.read"), NOW),
+    (RouteNotAllowed, b"GET", b"/orders", token("orders.read"), NOW),
+    (RouteNotAllowed, b"GET", b"/orders/", token("orders.read"), NOW),
+    (RouteNotAllowed, b"GET", b"/Orders/42", token("orders.read"), NOW),
+    (ScopeMissing, b"GET", b"/orders/42", token("orders.write"), NOW),
+    (ScopeMissing, b"GET", b"/orders/42", token(), NOW),
+]
+
+
+@pytest.mark.parametrize(("refusal", "method", "target", "with_token", "now"), REFUSALS)
+def test_the_first_question_that_fails_is_the_reason(
+    refusal: type[ProxyError],
+    method: bytes,
+    target: bytes,
+    with_token: object,
+    now: float,
+) -> None:
+    """In the order connection, token, path, route, scope: a token that does not fit learns of no route."""
+    with pytest.raises(refusal) as caught:
+        grant(ORDERS).permit(method, target, with_token, now)  # type: ignore[arg-type]
+    assert type(caught.value) is refusal
+
+
+def test_a_token_wider_than_the_connection_is_refused_where_the_route_needs_nothing() -> None:
+    """Scope that the peer may not use should not have come this way at all."""
+    with pytest.raises(ScopeBeyondGrant):
+        grant(ORDERS).permit(b"GET", b"/health", token("orders.read", "admin"), NOW)
+
+
+def test_the_token_may_be_for_any_audience_of_the_rules() -> None:
+    """Named audiences stand in the place of the one of ``tokens:``."""
+    one = grant(rule(routes=[("GET /a", [])], audiences=["a.example", "b.example"]))
+    assert one.permit(b"GET", b"/a", token(aud="b.example"), NOW)
+    with pytest.raises(AudienceBeyondGrant):
+        one.permit(b"GET", b"/a", token(aud="example.org"), NOW)
+
+
+def test_rules_of_other_peers_do_not_exist() -> None:
+    """Another peer's route is no route, and its literal does not shadow ours."""
+    rules = (rule("a", [("GET /{x}", [])]), rule("b", [("GET /secret", ["s"])], peers=["spiffe://example.org/b"]))
+    assert grant(*rules).permit(b"GET", b"/secret", token(), NOW).rule == "a"
+    assert grant(*rules).scopes == frozenset()
+
+
+def test_a_refusal_for_scope_names_the_first_rule_and_what_it_lacks() -> None:
+    """Names of ours only: the rule, the template, the scopes; no byte of the request."""
+    rules = (rule("first", [("GET /a/{x}", ["s1", "s2"])]), rule("second", [("GET /a/{y}", ["s3"])]))
+    with pytest.raises(ScopeMissing, match=re.escape("the rule 'first' needs s2 for GET /a/{x}")):
+        grant(*rules).permit(b"GET", b"/a/evil-value", token("s1"), NOW)
+
+
+def test_alternatives_are_asked_in_the_order_of_the_file() -> None:
+    """Whichever of two rules is satisfied permits; of both, the first one gives its name."""
+    rules = (rule("first", [("GET /a/{x}", ["s1"])]), rule("second", [("GET /a/{y}", ["s2"])]))
+    one = grant(*rules)
+    assert one.permit(b"GET", b"/a/1", token("s1"), NOW).rule == "first"
+    assert one.permit(b"GET", b"/a/1", token("s2"), NOW).rule == "second"
+    assert one.permit(b"GET", b"/a/1", token("s1", "s2"), NOW).rule == "first"
+
+
+def test_every_reading_of_a_path_must_be_permitted() -> None:
+    """An ambiguity that was allowed opens no way around a rule, and passes where both readings are allowed."""
+    rules = (
+        rule("low", [("GET /files/{name}", ["low"])]),
+        rule("high", [("GET /files/{name}/secret", ["high"])]),
+    )
+    one = grant(*rules, allow=[Ambiguity.ENCODED_SLASH])
+    with pytest.raises(ScopeMissing):
+        one.permit(b"GET", b"/files/a%2Fsecret", token("low"), NOW)
+    with pytest.raises(ScopeMissing):
+        one.permit(b"GET", b"/files/a%2Fsecret", token("high"), NOW)
+    assert one.permit(b"GET", b"/files/a%2Fsecret", token("low", "high"), NOW).rule == "low"
+    with pytest.raises(AmbiguousPath, match="not every one has a route"):
+        one.permit(b"GET", b"/files/a%2Fb", token("low", "high"), NOW)
+
+
+def test_an_encoded_spelling_of_a_literal_is_held_to_both_rules() -> None:
+    """One router sees /users/@me, another a user called %40me: the token must do for either."""
+    rules = (rule("me", [("GET /users/@me", ["self"])]), rule("any", [("GET /users/{id}", ["users"])]))
+    one = grant(*rules)
+    assert one.permit(b"GET", b"/users/@me", token("self"), NOW).rule == "me"
+    for only in ("self", "users"):
+        with pytest.raises(ScopeMissing):
+            one.permit(b"GET", b"/users/%40me", token(only), NOW)
+    assert one.permit(b"GET", b"/users/%40me", token("self", "users"), NOW)
+    assert one.permit(b"GET", b"/users/a%40b", token("users"), NOW).rule == "any"
+
+
+def test_a_refusal_says_nothing_that_came_from_outside() -> None:
+    """No detail holds the target, the method or the token."""
+    one = grant(ORDERS)
+    for method, target, with_token in (
+        (b"EVIL", b"/evil/path", token()),
+        (b"GET", b"/evil//path", token()),
+        (b"GET", b"/orders/evil", token()),
+        (b"GET", b"/x", token("evil")),
+        (b"GET", b"/x", token(aud="evil")),
+    ):
+        with pytest.raises(ProxyError) as caught:
+            one.permit(method, target, with_token, NOW)
+        assert "evil" not in str(caught.value).lower()

@@ -1,0 +1,74 @@
+"""cache.py: bounded, and what is in use stays."""
+
+import pytest
+from support.tokens import TokenMint
+
+from proxy.tokens.cache import TokenCache
+from proxy.tokens.claims import read_claims
+
+TOKEN = read_claims(TokenMint().claims(0), "digest")
+
+
+def name(number: int) -> bytes:
+    """Make the bytes of one of many tokens."""
+    return b"token-%d" % number
+
+
+def test_recall() -> None:
+    """What was remembered is recalled by its exact bytes, in whatever object they come."""
+    cache = TokenCache(10)
+    assert cache.recall(b"raw") is None
+    cache.remember(b"raw", TOKEN)
+    assert cache.recall(bytes(bytearray(b"raw"))) is TOKEN
+    assert cache.recall(b"raw ") is None
+    assert cache.recall(b"Raw") is None
+
+
+@pytest.mark.parametrize("bound", [2, 3, 10, 1000])
+def test_entries_n_and_n_plus_1(bound: int) -> None:
+    """Never more than the bound, however many come."""
+    cache = TokenCache(bound)
+    for number in range(bound * 3 + 1):
+        cache.remember(name(number), TOKEN)
+        assert 1 <= len(cache) <= bound
+        assert cache.recall(name(number)) is TOKEN
+
+
+@pytest.mark.parametrize("bound", [0, 1])
+def test_no_cache(bound: int) -> None:
+    """A bound below two is no cache."""
+    cache = TokenCache(bound)
+    cache.remember(b"raw", TOKEN)
+    assert cache.recall(b"raw") is None
+    assert len(cache) == 0
+
+
+def test_the_last_half_is_always_there() -> None:
+    """At least the newest half of the bound is held."""
+    cache = TokenCache(10)
+    for number in range(100):
+        cache.remember(name(number), TOKEN)
+        assert all(name(recent) in {*cache._young, *cache._old} for recent in range(max(0, number - 4), number + 1))
+
+
+def test_a_token_in_use_survives_a_flood() -> None:
+    """What is asked for stays young while a hundred times the bound of others goes by."""
+    cache = TokenCache(10)
+    cache.remember(b"hot", TOKEN)
+    cache.remember(b"cold", TOKEN)
+    for number in range(1000):
+        cache.remember(name(number), TOKEN)
+        if number % 4 == 0:
+            assert cache.recall(b"hot") is TOKEN
+        assert len(cache) <= 10
+    assert cache.recall(b"cold") is None
+
+
+def test_clear() -> None:
+    """Nothing is left of either generation."""
+    cache = TokenCache(4)
+    for number in range(4):
+        cache.remember(name(number), TOKEN)
+    cache.clear()
+    assert len(cache) == 0
+    assert [cache.recall(name(number)) for number in range(4)] == [None] * 4

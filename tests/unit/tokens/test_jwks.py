@@ -1,0 +1,313 @@
+"""jwks.py: the last good keys stay, and many askers are one fetch."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.fetch import Clock, Web, json_answer
+from support.tokens import TokenMint
+
+from proxy.errors import UpstreamDown
+from proxy.tokens.fetch import Answer
+from proxy.tokens.jwks import KeyStore
+from proxy.tokens.settings import TokenSettings
+
+ONE = TokenMint(kid="one")
+TWO = TokenMint(kid="two")
+URL = TokenSettings(audience="example.org", keys="https://tts/jwks")
+
+
+def store_of(web: Web, clock: Clock, settings: TokenSettings = URL) -> KeyStore:
+    """Make a store on a clock that the test moves."""
+    return KeyStore(settings, web, clock, jitter=lambda: 0.5, sleep=clock.sleep)
+
+
+def knows_any(store: KeyStore) -> bool:
+    """Whether there are keys."""
+    return store.current is not None
+
+
+async def keep_for(store: KeyStore, clock: Clock, pauses: int) -> None:
+    """Run ``keep`` until it has slept so many times."""
+    task = asyncio.get_running_loop().create_task(store.keep())
+    while len(clock.slept) < pauses:
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_load() -> None:
+    """Keys, when they were loaded, and no error."""
+    clock = Clock()
+    store = store_of(Web(json_answer(ONE.jwks())), clock)
+    assert (store.current, store.loaded_at, store.last_error) == (None, None, "")
+    await store.load()
+    assert store.current is not None
+    assert store.current.knows("one")
+    assert (store.loaded_at, store.last_error) == (clock.now, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (UpstreamDown("no route"), "upstream_down"),
+        (Answer(503, {}, b""), "503"),
+        (json_answer(b"<html>"), "keys_invalid"),
+        (json_answer(b'{"keys":[{"kty":"oct","k":"AAAA"}]}'), "key 1: secret"),
+    ],
+)
+async def test_load_does_not_raise(answer: Answer | Exception, said: str) -> None:
+    """Keys that are not there are no exception, but a message for a person."""
+    store = store_of(Web(answer), Clock())
+    await store.load()
+    assert store.current is None
+    assert store.loaded_at is None
+    assert store.last_error.startswith("tokens.keys: ")
+    assert said in store.last_error
+
+
+async def test_the_last_good_stay() -> None:
+    """Every kind of failure leaves the keys as they were, says so, and is forgotten after a success."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock)
+    await store.load()
+    good = store.current
+    for bad in (UpstreamDown(), Answer(404, {}, b""), json_answer(b"{}"), json_answer(ONE.jwks(ONE))):
+        web.answer = bad
+        clock.now += 10
+        await store.load()
+        assert store.current is good
+        assert store.last_error
+        assert store.loaded_at == clock.now - 10
+        web.answer = json_answer(ONE.jwks())
+        await store.load()
+        assert store.last_error == ""
+        assert store.loaded_at == clock.now
+
+
+async def test_subscribers_hear_of_changes_alone() -> None:
+    """The same keys again are no news: what was verified with them stays known."""
+    web, heard = Web(json_answer(ONE.jwks())), []
+    store = store_of(web, Clock())
+    store.subscribe(lambda: heard.append(store.current))
+    await store.load()
+    first = store.current
+    web.answer = json_answer(ONE.jwks() + b"\n")
+    await store.load()
+    assert heard == [first]
+    assert store.current is first
+    web.answer = json_answer(ONE.jwks(TWO))
+    await store.load()
+    assert heard == [first, store.current]
+    web.answer = UpstreamDown()
+    await store.load()
+    assert len(heard) == 2
+
+
+async def test_keep_refreshes() -> None:
+    """About every ``refresh_s``, and a new key is known from then on."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock)
+    await store.load()
+    web.answer = json_answer(TWO.jwks())
+    await keep_for(store, clock, 3)
+    assert clock.slept == [300.0, 300.0, 300.0]
+    assert store.current is not None
+    assert store.current.knows("two")
+    assert not store.current.knows("one")
+
+
+async def test_keep_retries_soon_and_then_less_often() -> None:
+    """Without keys after 1 s, 2, 4, up to 30 (here three quarters of that); then as usual."""
+    clock, web = Clock(), Web(UpstreamDown())
+    store = store_of(web, clock)
+    await store.load()
+    await keep_for(store, clock, 7)
+    assert clock.slept == [seconds * 0.75 for seconds in (1, 2, 4, 8, 16, 30, 30)]
+    web.answer = json_answer(ONE.jwks())
+    await keep_for(store, clock, 9)
+    assert clock.slept[-1] == 300.0
+    assert store.current is not None
+
+
+async def test_keep_survives_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception that nobody expected is logged, counts as a failure, and is not tried in a tight loop."""
+    clock, web = Clock(), Web(ZeroDivisionError())
+    store = store_of(web, clock)
+    await keep_for(store, clock, 4)
+    assert clock.slept == [0.0, 0.75, 1.5, 3.0]
+    assert "ZeroDivisionError" in caplog.text
+    web.answer = json_answer(ONE.jwks())
+    await keep_for(store, clock, 6)
+    assert store.current is not None
+
+
+async def test_learn_what_is_known() -> None:
+    """Nothing is fetched for a kid that is known, or for no kid."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    await store.load()
+    assert await store.learn("one")
+    assert await store.learn(None)
+    web.answer = json_answer(ONE.jwks(TWO))
+    await store.load()
+    assert not await store.learn(None)
+    assert len(web.sent) == 2
+
+
+async def test_learn_a_new_key() -> None:
+    """A kid that has come since is known after one fetch."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    await store.load()
+    web.answer = json_answer(ONE.jwks(TWO))
+    assert await store.learn("two")
+    assert len(web.sent) == 2
+
+
+async def test_a_flood_of_unknown_kids_is_one_fetch() -> None:
+    """Thousands that ask together, and after each other, cost one fetch in ``learn_interval_s``."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock)
+    await store.load()
+    asked = await asyncio.gather(*(store.learn(f"kid-{number}") for number in range(2000)))
+    assert asked == [False] * 2000
+    assert len(web.sent) == 2
+    clock.now += 4.999
+    for number in range(2000):
+        assert not await store.learn(f"kid-{number}")
+    assert len(web.sent) == 2
+    clock.now += 0.001
+    assert not await store.learn("kid")
+    assert not await store.learn("kid")
+    assert len(web.sent) == 3
+
+
+async def test_learn_after_the_clock_was_set_back() -> None:
+    """A jump into the past does not close the door until the clock has caught up."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock)
+    await store.load()
+    assert not await store.learn("two")
+    clock.now -= 3600
+    web.answer = json_answer(ONE.jwks(TWO))
+    assert await store.learn("two")
+
+
+async def test_the_first_who_asked_goes_away() -> None:
+    """Its cancellation does not reach the flight: the others get their key, from the same one fetch."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    await store.load()
+    web.answer = json_answer(ONE.jwks(TWO))
+    web.gate.clear()
+    loop = asyncio.get_running_loop()
+    first, *others = [loop.create_task(store.learn("two")) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    web.gate.set()
+    assert await asyncio.gather(*others) == [True] * 4
+    assert len(web.sent) == 2
+
+
+async def test_going_away_buys_no_second_fetch() -> None:
+    """Whoever asks and leaves, again and again, still costs one fetch."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    await store.load()
+    web.gate.clear()
+    for number in range(50):
+        asker = asyncio.get_running_loop().create_task(store.learn(f"kid-{number}"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asker.cancel()
+        with suppress(asyncio.CancelledError):
+            await asker
+    web.gate.set()
+    await store.load()
+    assert len(web.sent) == 2
+
+
+async def test_refresh_and_learn_share_a_flight() -> None:
+    """So an older answer never comes after a newer one."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    web.gate.clear()
+    both = asyncio.gather(store.load(), store.learn("one"), store.learn("two"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    web.gate.set()
+    _, known, unknown = await both
+    assert known
+    assert not unknown
+    assert len(web.sent) == 1
+
+
+async def test_close_ends_the_fetch() -> None:
+    """Nothing is left running, and who waits is let go."""
+    web = Web(json_answer(ONE.jwks()))
+    store = store_of(web, Clock())
+    web.gate.clear()
+    asker = asyncio.get_running_loop().create_task(store.learn("one"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asker is False
+    assert (len(web.sent), web.ended) == (1, 0)
+
+
+async def test_file(tmp_path: Path) -> None:
+    """A file is taken when it changes, kept when it is bad or gone, and taken again when it is good."""
+    path = tmp_path / "jwks.json"
+    clock = Clock()
+    store = store_of(Web(UpstreamDown()), clock, TokenSettings(audience="example.org", keys=str(path)))
+    await store.load()
+    assert not knows_any(store)
+    assert "No such file" in store.last_error
+    path.write_bytes(ONE.jwks())
+    await keep_for(store, clock, 2)
+    good = store.current
+    assert good is not None
+    assert store.last_error == ""
+    path.write_bytes(ONE.jwks()[:-9])
+    await keep_for(store, clock, 6)
+    assert store.current is good
+    assert "keys_invalid" in store.last_error  # also after it was looked at again and had not changed
+    assert store.loaded_at is not None
+    assert store.loaded_at < clock.now - 2
+    path.unlink()
+    await keep_for(store, clock, 8)
+    assert store.current is good
+    path.write_bytes(TWO.jwks())
+    await keep_for(store, clock, 10)
+    assert store.current is not None
+    assert store.current.knows("two")
+    assert store.last_error == ""
+    assert set(clock.slept) == {1.0}
+
+
+async def test_learn_from_a_file(tmp_path: Path) -> None:
+    """An unknown kid looks at the file at once, before its poll does."""
+    path = tmp_path / "jwks.json"
+    path.write_bytes(ONE.jwks())
+    store = store_of(Web(UpstreamDown()), Clock(), TokenSettings(audience="example.org", keys=str(path)))
+    await store.load()
+    path.write_bytes(ONE.jwks(TWO))
+    assert await store.learn("two")
+
+
+async def test_a_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not every second anew; and a key that is left out is named by its rule."""
+    web = Web(UpstreamDown("no route"))
+    store = store_of(web, Clock())
+    for _ in range(5):
+        await store.load()
+    assert caplog.text.count("no route") == 1
+    web.answer = json_answer(ONE.jwks()[:-2] + b',{"kty":"oct"}]}')
+    await store.load()
+    assert caplog.text.count("key 2: kty is not EC, RSA or OKP") == 1
