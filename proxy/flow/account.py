@@ -12,39 +12,32 @@ from proxy.tokens.claims import TxnToken
 
 
 class Facts(Protocol):
-    """What is known of an exchange when it ends. ``started`` is on the runtime's clock."""
+    """What is known of an exchange when it ends, in bytes and seconds. ``started`` is on the runtime's clock.
+
+    ``own_s`` is our own time. ``status`` is 0 while no answer was sent.
+    """
 
     head: RequestHead
     permit: Permit | None
     token: TxnToken | None
     started: float
+    own_s: float
+    request_bytes: int
+    response_bytes: int
+    status: int
+    trace_id: bytes | None
 
 
 class Account:
-    """What the steps have learned so far, in bytes and seconds. ``own_s`` is our own time."""
+    """Writes for one connection, whose ends are the same for all its exchanges. ``peer`` and ``local``: SPIFFE IDs."""
 
-    __slots__ = (
-        "_runtime",
-        "direction",
-        "local",
-        "own_s",
-        "peer",
-        "request_bytes",
-        "response_bytes",
-        "status",
-        "trace_id",
-    )
+    __slots__ = ("_runtime", "direction", "local", "peer")
 
     def __init__(self, runtime: Runtime, direction: Direction, peer: str | None, local: str | None) -> None:
         self._runtime = runtime
         self.direction: Direction = direction
         self.peer = peer
         self.local = local
-        self.own_s = 0.0
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.status = 0
-        self.trace_id: bytes | None = None
 
     def close(self, facts: Facts, now: float) -> None:
         """Write down an exchange that was forwarded and answered."""
@@ -54,6 +47,10 @@ class Account:
         """Write down an exchange that was refused, or broke."""
         self._write(facts, verdict(error), error.reason, now)
 
+    def refuse(self, error: ProxyError) -> None:
+        """Write down a connection that was refused, or a message without a readable head."""
+        write_connection(self._runtime, self.direction, error, self.peer, self.local)
+
     def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
         metrics = self._runtime.metrics
         permit = facts.permit
@@ -62,11 +59,11 @@ class Account:
         duration = now - facts.started
         if self.direction == "inbound":
             route = permit.route if permit is not None else ""
-            metrics.server_duration(method, self.status, route, reason).observe(duration)
-            metrics.overhead_inbound.observe(self.own_s)
+            metrics.server_duration(method, facts.status, route, reason).observe(duration)
+            metrics.overhead_inbound.observe(facts.own_s)
         else:
-            metrics.client_duration(method, self.status, reason, rule).observe(duration)
-            metrics.overhead_outbound.observe(self.own_s)
+            metrics.client_duration(method, facts.status, reason, rule).observe(duration)
+            metrics.overhead_outbound.observe(facts.own_s)
         metrics.decision(self.direction, decision, reason, rule).inc()
         if self._runtime.access_log.enabled:
             self._log(facts, decision, reason, duration)
@@ -86,15 +83,15 @@ class Account:
                 local=self.local,
                 txn=token.txn if token is not None else None,
                 token_sha256=token.digest if token is not None else None,
-                trace_id=self.trace_id,
+                trace_id=facts.trace_id,
                 method=facts.head.method,
                 route=permit.route if permit is not None and destination is None else None,
                 destination=destination.name if destination is not None else None,
-                status=self.status,
+                status=facts.status,
                 duration_s=duration,
-                overhead_s=self.own_s,
-                request_bytes=self.request_bytes,
-                response_bytes=self.response_bytes,
+                overhead_s=facts.own_s,
+                request_bytes=facts.request_bytes,
+                response_bytes=facts.response_bytes,
             )
         )
 

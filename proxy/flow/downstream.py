@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError
-from proxy.flow.account import Account, write_connection
+from proxy.flow.account import Account
 from proxy.flow.exchange import Exchange
 from proxy.flow.rescue import RESCUES, rescue
 from proxy.flow.runtime import Runtime
@@ -70,13 +70,13 @@ class Downstream(asyncio.Protocol):
         "_lost",
         "_paused",
         "_pumping",
+        "_timeouts",
         "_tunnel",
         "_writable",
+        "account",
         "deadline",
         "exchange",
         "listener",
-        "local",
-        "peer_uri",
         "runtime",
         "transport",
     )
@@ -86,11 +86,11 @@ class Downstream(asyncio.Protocol):
     def __init__(self, listener: Owner) -> None:
         self.listener = listener
         self.runtime = listener.runtime
+        self._timeouts = listener.settings.timeouts
         self._decoder = RequestDecoder(listener.settings.limits)
         self.exchange: Exchange | None = None
         self.deadline = NEVER
-        self.peer_uri: str | None = None
-        self.local: str | None = None
+        self.account = Account(listener.runtime, listener.direction, None, None)
         self._tunnel: Tunnel | None = None
         self._lingering = False
         self._lingered_bytes = 0
@@ -109,7 +109,7 @@ class Downstream(asyncio.Protocol):
         """Take the transport; for TLS, after the handshake."""
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self.deadline = self.runtime.clock() + self.listener.settings.timeouts.idle_s
+        self.deadline = self.runtime.clock() + self._timeouts.idle_s
         self.listener.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -153,7 +153,7 @@ class Downstream(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.on_client_writable(writable=False)
         elif self.exchange is not None:
-            self.deadline = self.runtime.clock() + self.listener.settings.timeouts.stream_idle_s
+            self.deadline = self.runtime.clock() + self._timeouts.stream_idle_s
             self.exchange.on_client_writable(writable=False)
 
     def resume_writing(self) -> None:
@@ -212,8 +212,7 @@ class Downstream(asyncio.Protocol):
 
     def _begin(self, head: RequestHead) -> None:
         runtime = self.runtime
-        account = Account(runtime, self.listener.direction, self.peer_uri, self.local)
-        exchange = Exchange(self, runtime, head, account, runtime.clock())
+        exchange = Exchange(self, runtime, head, self.account, runtime.clock())
         self.exchange = exchange
         self.deadline = NEVER
         self.listener.last_used = exchange.started
@@ -223,7 +222,7 @@ class Downstream(asyncio.Protocol):
 
     def _wait(self, exchange: Exchange | None) -> None:
         """Set the deadline for what must come next."""
-        timeouts = self.listener.settings.timeouts
+        timeouts = self._timeouts
         if exchange is not None:
             exchange.flush()
             self.deadline = self.runtime.clock() + timeouts.body_s
@@ -250,7 +249,7 @@ class Downstream(asyncio.Protocol):
             exchange.keep = False
             exchange.fail(error)
             return
-        write_connection(self.runtime, self.listener.direction, error, self.peer_uri, self.local)
+        self.account.refuse(error)
         self.write(rescue(error, b"", close=True))
         self._close_politely(in_step=False)
 
@@ -277,7 +276,7 @@ class Downstream(asyncio.Protocol):
             if reading:
                 self.transport.resume_reading()
                 if self.exchange is not None and not self.exchange.request_done:
-                    self.deadline = self.runtime.clock() + self.listener.settings.timeouts.body_s
+                    self.deadline = self.runtime.clock() + self._timeouts.body_s
             else:
                 self.transport.pause_reading()
                 self.deadline = NEVER
@@ -292,9 +291,9 @@ class Downstream(asyncio.Protocol):
         keep = exchange.keep and exchange.request_done and not row.close and not self.listener.draining
         now = self.runtime.clock()
         exchange.finished = True
-        exchange.account.status = row.status
+        exchange.status = row.status
         if exchange.upstream is None and not exchange.offer:
-            exchange.account.own_s += now - exchange.started
+            exchange.own_s += now - exchange.started
         self.write(rescue(error, exchange.head.method, close=not keep))
         exchange.account.fail(exchange, error, now)
         self.ended(exchange, keep=keep)
@@ -325,7 +324,7 @@ class Downstream(asyncio.Protocol):
         if self._decoder.buffered_bytes:
             self._pump()
         else:
-            self.deadline = self.runtime.clock() + self.listener.settings.timeouts.idle_s
+            self.deadline = self.runtime.clock() + self._timeouts.idle_s
 
     def _close_politely(self, *, in_step: bool) -> None:
         """Close after the last answer; where the caller may still be sending, read on for a while (RFC 9112, 9.6)."""
@@ -335,7 +334,7 @@ class Downstream(asyncio.Protocol):
             self.transport.close()
             return
         self._lingering = True
-        self.deadline = self.runtime.clock() + self.listener.settings.timeouts.linger_s
+        self.deadline = self.runtime.clock() + self._timeouts.linger_s
         if self._paused:
             self.pace(reading=True)
         if self.transport.can_write_eof():

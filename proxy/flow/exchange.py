@@ -57,7 +57,6 @@ class Exchange:
     """See the module. Times are seconds on the runtime's clock."""
 
     __slots__ = (
-        "_answer_bytes",
         "_chunk_answer",
         "_client",
         "_out",
@@ -72,13 +71,18 @@ class Exchange:
         "keep",
         "learned",
         "offer",
+        "own_s",
         "permit",
         "pool",
         "replayed",
+        "request_bytes",
         "request_done",
+        "response_bytes",
         "runtime",
         "started",
+        "status",
         "token",
+        "trace_id",
         "tunnel_ends_at",
         "upstream",
     )
@@ -89,6 +93,11 @@ class Exchange:
         self.head = head
         self.account = account
         self.started = started
+        self.own_s = 0.0
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.status = 0
+        self.trace_id: bytes | None = None
         self.token: TxnToken | None = None
         self.permit: Permit | None = None
         self.learned = False  # a miss (an unknown key, no token yet) was already followed up
@@ -107,7 +116,6 @@ class Exchange:
         self._chunk_answer = False
         self._upstream_paused = False
         self._out: list[bytes] = []
-        self._answer_bytes = 0
 
     # ---- towards the upstream
 
@@ -125,11 +133,11 @@ class Exchange:
             self._out.append(self.offer)
             upstream.lend_to(self, self.head.method)
         if not self.replayed:
-            self.account.own_s += now - self.started
+            self.own_s += now - self.started
 
     def body(self, data: bytes) -> None:
         """Take a piece of the request body."""
-        self.account.request_bytes += len(data)
+        self.request_bytes += len(data)
         self._out.append(chunk(data) if self.head.length is CHUNKED else data)
 
     def body_end(self, end: EndOfMessage) -> None:
@@ -171,7 +179,7 @@ class Exchange:
         if pieces:
             self._client.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         now = self.runtime.clock()
-        self.account.own_s += now - entered
+        self.own_s += now - entered
         if self.answer_done:
             self._finish(now)
         elif self.upstream is upstream:
@@ -184,7 +192,7 @@ class Exchange:
             if event is None:
                 return
             if event.__class__ is bytes:
-                self.account.response_bytes += len(event)
+                self.response_bytes += len(event)
                 pieces.append(chunk(event) if self._chunk_answer else event)
             elif event.__class__ is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
@@ -217,7 +225,7 @@ class Exchange:
         if not answer.keep_alive:
             upstream.uses = -1  # not to be lent again
         self.answered = True
-        self.account.status = answer.status
+        self.status = answer.status
         pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), lines))
         return True
 
@@ -266,7 +274,7 @@ class Exchange:
             if self._upstream_paused:
                 upstream.transport.resume_reading()
             if self.request_done and upstream.uses >= 0:
-                self.pool.take_back(upstream)
+                self.pool.take_back(upstream, now)
             else:
                 self.pool.discard(upstream)
         self.account.close(self, now)
@@ -352,7 +360,7 @@ class Exchange:
         if not offered or taken != [b"websocket"] or not self.request_done:
             raise UpstreamReset("the upstream switched to a protocol that was not offered")
         lines = [*answer.lines, b"Connection: Upgrade", b"Upgrade: websocket"]
-        self.account.status = 101
+        self.status = 101
         self.answered = True
         self.upstream = None
         tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, self.tunnel_ends_at)
@@ -362,6 +370,6 @@ class Exchange:
     def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
         self.finished = True
         self.upstream = None
-        self.account.request_bytes += client_bytes
-        self.account.response_bytes += upstream_bytes
+        self.request_bytes += client_bytes
+        self.response_bytes += upstream_bytes
         self.account.close(self, self.runtime.clock())

@@ -79,12 +79,12 @@ class InboundConnection(Downstream):
 
     def _admit(self, transport: asyncio.BaseTransport) -> None:
         identity = self._inbound.store.require()
-        self.local = str(identity.svid.spiffe_id)
+        self.account.local = str(identity.svid.spiffe_id)
         peer = identify(verified_chain(transport), identity.bundles, self.runtime.now())
-        self.peer_uri = peer.uri
+        self.account.peer = peer.uri
         self._grant = admit(self._inbound.policy, peer, min(peer.not_after, identity.svid.not_after))
         # Envoy's text form (specs 6.11). An SVID's characters need no quotes.
-        text = f"X-Forwarded-Client-Cert: By={self.local};Hash={peer.certificate_sha256};URI={peer.uri}"
+        text = f"X-Forwarded-Client-Cert: By={self.account.local};Hash={peer.certificate_sha256};URI={peer.uri}"
         self._forwarded_client_cert = text.encode()
 
     def data_received(self, data: bytes) -> None:

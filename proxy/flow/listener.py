@@ -115,7 +115,7 @@ class Listener:
 
     def refuse_peer(self, connection: Downstream, error: ProxyError) -> None:
         """Close a connection after its handshake, before a byte of it reaches the app."""
-        write_connection(self.runtime, self.direction, error, connection.peer_uri, connection.local)
+        connection.account.refuse(error)
         connection.transport.close()
 
     # ---- the upstream side of its exchanges
@@ -123,7 +123,7 @@ class Listener:
     def forward(self, connection: Downstream, exchange: Exchange, pool: Pool) -> None:
         """Send the request over an idle connection, or open one first."""
         exchange.pool = pool
-        upstream = pool.lend()
+        upstream = pool.lend(exchange.started)
         if upstream is None:
             self.open_upstream(connection, exchange)
             return
@@ -143,12 +143,12 @@ class Listener:
         except ProxyError as error:
             exchange.fail(error)
             return
-        except Exception:  # a fault of ours must not leave a caller without an answer
+        except Exception:  # noqa: BLE001 - a fault of ours must not leave a caller without an answer
             _log.exception("opening an upstream connection failed")
             exchange.fail(Internal())
             return
         if exchange.finished:
-            pool.take_back(upstream)
+            pool.take_back(upstream, self.runtime.clock())
             return
         timeouts = self.settings.timeouts
         exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
@@ -164,7 +164,7 @@ class Listener:
         except ProxyError as error:
             exchange.fail(error)
             return
-        except Exception:  # a fault of ours must not leave a caller without an answer
+        except Exception:  # noqa: BLE001 - a fault of ours must not leave a caller without an answer
             _log.exception("a miss could not be followed up")
             exchange.fail(Internal())
             return

@@ -10,7 +10,7 @@ from proxy.http1.write import head as write_head
 def trace(exchange: Exchange) -> bytes:
     """Give the ``traceparent`` line to send; made where the request brought none that is valid."""
     head = exchange.head
-    value, exchange.account.trace_id, made = exchange.runtime.trace_ids.trace_of(head.held.get(b"traceparent"))
+    value, exchange.trace_id, made = exchange.runtime.trace_ids.trace_of(head.held.get(b"traceparent"))
     if made:
         head.lines = [line for line in head.lines if line[:11].lower() != b"tracestate:"]
     return b"traceparent: " + value

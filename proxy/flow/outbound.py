@@ -54,7 +54,7 @@ class OutboundConnection(Downstream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the app's connection."""
         identity = self._outbound.store.current
-        self.local = str(identity.svid.spiffe_id) if identity is not None else None
+        self.account.local = str(identity.svid.spiffe_id) if identity is not None else None
         super().connection_made(transport)
 
     def on_request(self, exchange: Exchange) -> None:

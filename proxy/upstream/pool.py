@@ -33,9 +33,9 @@ class Pool:
         self._clock = clock
         self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, settings.max_idle)
 
-    def lend(self) -> Upstream | None:
-        """Give an idle connection at once, or None: then ``open`` one."""
-        return self.ledger.lend(self._clock())
+    def lend(self, now: float) -> Upstream | None:
+        """Give an idle connection at once, or None: then ``open`` one. ``now`` is on the loop's clock."""
+        return self.ledger.lend(now)
 
     async def open(self) -> Upstream:
         """Open a new connection and lend it.
@@ -63,10 +63,9 @@ class Pool:
         self._deadlines.forget(upstream)
         self.ledger.closed(upstream)
 
-    def take_back(self, upstream: Upstream) -> None:
+    def take_back(self, upstream: Upstream, now: float) -> None:
         """Take a connection back after its exchange; what cannot be used again is closed."""
         upstream.listener = None
-        now = self._clock()
         upstream.idle_until = min(now + self._settings.idle_s, upstream.ends_at)
         if not self.retired and upstream.idle_until > now and self.ledger.take_back(upstream):
             upstream.deadline = upstream.idle_until

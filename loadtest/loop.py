@@ -1,0 +1,176 @@
+"""The forwarding loop alone: both directions over transports that only count, so that a microsecond of Python shows.
+
+    python -m loadtest.loop [--profile]
+
+It drives the real connections, codec, policy and token cache with real bytes; what is missing is the kernel, TLS and
+the event loop. Use it before and after a change of the hot path, then ``loadtest.spine`` for the truth.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import pstats
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loadtest.material import make
+from proxy.app import Sidecar
+from proxy.config.load import load_text
+from proxy.flow.downstream import Downstream
+from proxy.flow.inbound import InboundConnection
+from proxy.flow.outbound import OutboundConnection
+from proxy.http1.limits import Limits
+from proxy.identity.peer import Peer
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.grant import admit
+from proxy.upstream.connection import Upstream
+from proxy.upstream.pool import Pool
+
+ROUNDS = 100
+REQUESTS = 200  # a few milliseconds: short enough to fall between two turns of whatever else runs
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 22 Nov 2026 16:00:00 GMT\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 130\r\nConnection: keep-alive\r\n\r\n" + b"x" * 130
+)
+
+
+class Counting(asyncio.Transport):
+    """A transport that takes bytes and sends them nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken_bytes = 0
+        self.last = b""
+
+    def write(self, data: Any) -> None:
+        """Take bytes."""
+        self.taken_bytes += len(data)
+        self.last = data
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing waits here."""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002 - the base class's signature
+        """Nothing is known."""
+        return default
+
+
+def _upstream(pool: Pool, clock: Callable[[], float]) -> Upstream:
+    upstream = Upstream(Limits())
+    upstream.connection_made(Counting())
+    upstream.idle_until = clock() + 3600
+    pool.ledger.opening()
+    pool.ledger.take_back(upstream)
+    return upstream
+
+
+def _time(connection: Downstream, upstream: Upstream, request: bytes) -> Callable[[], None]:
+    def one() -> None:
+        connection.data_received(request)
+        upstream.data_received(ANSWER)
+
+    one()
+    sent = connection.transport.last  # type: ignore[attr-defined]  # it is a Counting
+    if not sent.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"the loop refused: {sent[:300]!r}")
+    return one
+
+
+def measure(one: Callable[[], None]) -> float:
+    """Give the fewest microseconds that one exchange took, over ``ROUNDS``."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.thread_time()
+        for _ in range(REQUESTS):
+            one()
+        best = min(best, time.thread_time() - started)
+    return best / REQUESTS * 1e6
+
+
+async def _run(folder: Path, *, profile: bool) -> None:
+    material = make(folder)
+    settings = load_text(CONFIG, folder, {})
+    sidecar = Sidecar(settings, asyncio.get_running_loop())
+    sidecar.source.load()
+    await sidecar.keys.load()
+    if sidecar.inbound is None or sidecar.outbound is None or sidecar.inbound_door is None:
+        raise SystemExit("the configuration of this benchmark has both directions")
+    head = b"Host: orders\r\nUser-Agent: python-httpx/0.28.1\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
+    trace = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
+    request = b"GET /orders/17 HTTP/1.1\r\n" + head + trace + b"Txn-Token: " + material.token.encode() + b"\r\n\r\n"
+    outbound = OutboundConnection(sidecar.outbound, sidecar.outbound_door)  # type: ignore[arg-type]  # both are there
+    outbound.connection_made(Counting())
+    destination = sidecar.outbound_door.destinations.permit(b"orders").destination  # type: ignore[union-attr]
+    pool = sidecar._pool_of(destination)  # type: ignore[arg-type]  # noqa: SLF001 - a benchmark looks inside
+    egress = _time(outbound, _upstream(pool, time.monotonic), request)
+    inbound = InboundConnection(sidecar.inbound, sidecar.inbound_door)
+    peer_id = SpiffeId.parse("spiffe://example.org/edge")
+    peer = Peer(
+        spiffe_id=peer_id, uri=str(peer_id), certificate_sha256="0" * 64, serial=1, not_after=time.time() + 3600
+    )
+    inbound._grant = admit(sidecar.inbound_door.policy, peer, peer.not_after)  # noqa: SLF001
+    inbound._forwarded_client_cert = b"X-Forwarded-Client-Cert: By=a;Hash=b;URI=c"  # noqa: SLF001
+    Downstream.connection_made(inbound, Counting())
+    via = request[:-2] + b"Via: 1.1 svidecar-out-00000000\r\n\r\n"
+    ingress = _time(inbound, _upstream(sidecar.inbound_door.pool, time.monotonic), via)
+    for name, one in (("egress", egress), ("ingress", ingress)):
+        sys.stdout.write(f"{name:8} {measure(one):6.2f} us of Python an exchange\n")
+        if profile:
+            _profile(one)
+    await sidecar.close()
+
+
+def _profile(one: Callable[[], None]) -> None:
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(20 * REQUESTS):
+        one()
+    profiler.disable()
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+
+
+CONFIG = """
+service: bench
+trust_domain: example.org
+identity: {files: {svid: orders.pem, key: orders.key, bundle: bundle.pem}}
+inbound: {listen: "127.0.0.1:1", app: "http://127.0.0.1:2"}
+outbound:
+  listen: "127.0.0.1:3"
+  destinations: [{host: orders, address: "127.0.0.1:4", spiffe_id: "spiffe://example.org/orders"}]
+tokens: {audience: example.org, keys: jwks.json}
+policy:
+  - name: edge may read
+    peers: [spiffe://example.org/edge]
+    scopes: [orders.read]
+    routes: [{match: "GET /orders/{id}", scopes: [orders.read]}]
+metrics: {listen: "127.0.0.1:5"}
+health: {listen: "127.0.0.1:6"}
+admin: {listen: "127.0.0.1:7"}
+"""
+
+
+def main() -> None:
+    """Measure both directions."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_run(Path(folder), profile=options.profile))
+
+
+if __name__ == "__main__":
+    main()
