@@ -48,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     with staged(programs, cores, options.keep) as stage:
         found = _checked(stage, names)
         passed = not any(_failures(each) for each in found.values())
-        measured = [_shown(turn, plan.rounds) for turn in turns(stage, names, plan)] if passed else []
+        measured = [_shown(turn, plan.rounds) for turn in turns(stage, names, plan, _progress)] if passed else []
         about["contenders"] = {name: _contender(stage, name) for name in names}
     results = Results(contenders=names, checks=found, turns=measured)
     print(f"{report.checks(results)}\n\n{cores.said}\n{report.text(results)}")
@@ -63,7 +63,7 @@ def _about(programs: dict[str, str], cores: machine.Cores, plan: Plan) -> dict[s
     found = machine.describe()
     _progress(f"{found['cpu']}, {found['cores']} cores, kernel {found['kernel']}, load average {found['load_average']}")
     _progress(f"pinning: {cores.said}")
-    call = saturation.command("wrk", 0, saturation.HIDDEN, seconds=plan.seconds, connections=plan.connections)
+    call = saturation.command("wrk", 0, saturation.HIDDEN, connections=plan.connections)
     versions = {name: machine.version_of(name, path) for name, path in programs.items()}
     return {"machine": found, "versions": versions, "pinning": cores.said, "plan": plan, "load": " ".join(call)}
 
@@ -94,6 +94,7 @@ def _shown(turn: Turn, rounds: int) -> Turn:
     if (load := turn.saturation) is not None:
         parts.append(f"egress {load.egress_us:6.1f} us  ingress {load.ingress_us:6.1f} us")
         parts.append(f"{load.requests_per_s:7.0f} req/s  others on the proxies' core {load.others_on_proxies_core:.0%}")
+        parts += ["NOISY"] if load.noisy else []
     _progress("  ".join([*parts, *(f"BAD: {why}" for why in turn.bad)]))
     return turn
 
@@ -101,6 +102,8 @@ def _shown(turn: Turn, rounds: int) -> Turn:
 def _verdict(results: Results) -> int:
     if not results.turns:
         return _say("nothing was measured: a contender that does not do the work must not be timed on it", EXIT_FAILED)
+    if noisy := sum(turn.saturation is not None and turn.saturation.noisy for turn in results.turns):
+        _progress(f"{noisy} of {len(results.turns)} turns were noisy: run it again when the machine is quiet")
     lost = [name for name in results.contenders if all(t.bad for t in results.turns if t.contender == name)]
     return _say(f"no good round: {', '.join(lost)}", EXIT_FAILED) if lost else 0
 
@@ -115,8 +118,8 @@ def _prepare_ourselves(cores: machine.Cores) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest.spine", description=__doc__)
-    parser.add_argument("--rounds", type=_positive, default=5, help="how often each contender has its turn (5)")
-    parser.add_argument("--seconds", type=_positive, default=3, help="length of a measured wrk run (3)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="each with fresh processes (5)")
+    parser.add_argument("--seconds", type=_positive, default=5, help="of load in each round, one at a time (5)")
     parser.add_argument("--connections", type=_positive, default=32, help="connections of wrk (32)")
     parser.add_argument("--only", type=_some_of(CONTENDERS), default=DEFAULT, metavar="A,B", help=_all(CONTENDERS))
     parser.add_argument("--phases", type=_some_of(PHASES), default=PHASES, metavar="A,B", help=_all(PHASES))

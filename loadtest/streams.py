@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException
 
 from loadtest import backend, client, kernel
@@ -47,25 +47,39 @@ class Stream:
         return {side: peak - self.rest_mb[side] for side, peak in self.peak_mb.items()}
 
 
-def download(pair: Running, rest: dict[str, float], times: int) -> Stream:
-    """Every connection fetches the large file ``times`` times."""
+def joined(before: Stream | None, stream: Stream) -> Stream:
+    """Two measurements of one kind as one: sums, and the higher peak."""
+    if before is None:
+        return stream
+    return replace(
+        stream,
+        bytes=before.bytes + stream.bytes,
+        expected_bytes=before.expected_bytes + stream.expected_bytes,
+        seconds=before.seconds + stream.seconds,
+        cpu_s={side: cpu + before.cpu_s[side] for side, cpu in stream.cpu_s.items()},
+        peak_mb={side: max(peak, before.peak_mb[side]) for side, peak in stream.peak_mb.items()},
+    )
+
+
+def download(pair: Running, rest: dict[str, float]) -> Stream:
+    """Every connection fetches the large file."""
 
     def one() -> int:
         with contextlib.closing(client.plain(pair.ports.egress)) as connection:
-            return sum(_fetch(connection, backend.LARGE, pair.material.token) for _ in range(times))
+            return _fetch(connection, backend.LARGE, pair.material.token)
 
-    return _measure(pair, rest, "download", one, times * backend.LARGE_BYTES)
+    return _measure(pair, rest, "download", one, backend.LARGE_BYTES)
 
 
-def upload(pair: Running, rest: dict[str, float], times: int) -> Stream:
-    """Every connection sends the large body ``times`` times."""
+def upload(pair: Running, rest: dict[str, float]) -> Stream:
+    """Every connection sends the large body."""
     body = backend.large_body()
 
     def one() -> int:
         with contextlib.closing(client.plain(pair.ports.egress)) as connection:
-            return sum(client.upload(connection, backend.UPLOAD, pair.material.token, body) for _ in range(times))
+            return client.upload(connection, backend.UPLOAD, pair.material.token, body)
 
-    return _measure(pair, rest, "upload", one, times * backend.LARGE_BYTES)
+    return _measure(pair, rest, "upload", one, backend.LARGE_BYTES)
 
 
 def stalled_reader(pair: Running, rest: dict[str, float]) -> Stream:

@@ -7,8 +7,15 @@ from proxy.flow.runtime import Runtime
 from proxy.http1.message import RequestHead
 from proxy.observe.access_log import AccessRecord
 from proxy.observe.catalog import Decision, Direction
+from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
+
+Key = tuple[bytes, int, str, str, str]
+"""Method, status, rule, route, reason."""
+
+MAX_KINDS = 32
+"""Kinds of exchange that one connection remembers the cells of: a client repeats a few."""
 
 
 class Facts(Protocol):
@@ -31,13 +38,16 @@ class Facts(Protocol):
 class Account:
     """Writes for one connection, whose ends are the same for all its exchanges. ``peer`` and ``local``: SPIFFE IDs."""
 
-    __slots__ = ("_runtime", "direction", "local", "peer")
+    __slots__ = ("_cells", "_overhead", "_runtime", "direction", "local", "peer")
 
     def __init__(self, runtime: Runtime, direction: Direction, peer: str | None, local: str | None) -> None:
         self._runtime = runtime
         self.direction: Direction = direction
         self.peer = peer
         self.local = local
+        self._cells: dict[Key, tuple[Histogram, Counter]] = {}
+        metrics = runtime.metrics
+        self._overhead = metrics.overhead_inbound if direction == "inbound" else metrics.overhead_outbound
 
     def close(self, facts: Facts, now: float) -> None:
         """Write down an exchange that was forwarded and answered."""
@@ -52,21 +62,32 @@ class Account:
         write_connection(self._runtime, self.direction, error, self.peer, self.local)
 
     def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
-        metrics = self._runtime.metrics
         permit = facts.permit
-        rule = permit.rule if permit is not None else ""
-        method = facts.head.method
+        rule, route = (permit.rule, permit.route) if permit is not None else ("", "")
         duration = now - facts.started
-        if self.direction == "inbound":
-            route = permit.route if permit is not None else ""
-            metrics.server_duration(method, facts.status, route, reason).observe(duration)
-            metrics.overhead_inbound.observe(facts.own_s)
-        else:
-            metrics.client_duration(method, facts.status, reason, rule).observe(duration)
-            metrics.overhead_outbound.observe(facts.own_s)
-        metrics.decision(self.direction, decision, reason, rule).inc()
+        key = (facts.head.method, facts.status, rule, route, reason)
+        cells = self._cells.get(key)
+        if cells is None:
+            cells = self._find(key, decision)
+        cells[0].observe(duration)
+        cells[1].inc()
+        self._overhead.observe(facts.own_s)
         if self._runtime.access_log.enabled:
             self._log(facts, decision, reason, duration)
+
+    def _find(self, key: "Key", decision: Decision) -> tuple[Histogram, Counter]:
+        """Find the cells of this kind of exchange, and remember them while there are few kinds."""
+        metrics = self._runtime.metrics
+        method, status, rule, route, reason = key
+        if self.direction == "inbound":
+            histogram = metrics.server_duration(method, status, route, reason)
+        else:
+            histogram = metrics.client_duration(method, status, reason, rule)
+        cells = histogram, metrics.decision(self.direction, decision, reason, rule)
+        if len(self._cells) >= MAX_KINDS:
+            self._cells.clear()
+        self._cells[key] = cells
+        return cells
 
     def _log(self, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
         permit, token = facts.permit, facts.token

@@ -19,7 +19,7 @@ from proxy.flow.runtime import Runtime
 from proxy.flow.settings import ListenerSettings
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
-from proxy.http1.message import EndOfMessage, RequestHead
+from proxy.http1.message import EndOfMessage, RequestEvent, RequestHead
 from proxy.net.deadlines import NEVER
 from proxy.observe.catalog import Direction
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
@@ -114,16 +114,20 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
+        if self._lingering or self._tunnel is not None:
+            self._divert(data)
+            return
+        self._decoder.receive(data)
+        if not self._pumping:
+            self._pump()
+
+    def _divert(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.to_upstream(data)
-        elif self._lingering:
-            self._lingered_bytes += len(data)
-            if self._lingered_bytes > LINGER_BYTES:
-                self.transport.abort()
-        else:
-            self._decoder.receive(data)
-            if not self._pumping:
-                self._pump()
+            return
+        self._lingered_bytes += len(data)
+        if self._lingered_bytes > LINGER_BYTES:
+            self.transport.abort()
 
     def eof_received(self) -> bool:
         """Take the end of the requests. A plain connection stays open for the answer; TLS has no half-close here."""
@@ -184,31 +188,31 @@ class Downstream(asyncio.Protocol):
         """Take events from the decoder until it needs bytes, or the answer must come first."""
         self._pumping = True
         try:
-            while not self._lingering and not self._lost and self._tunnel is None and self._step():
-                pass
+            while not (self._lingering or self._lost or self._tunnel is not None):
+                exchange = self.exchange
+                if exchange is not None and (exchange.request_done or not exchange.takes_body):
+                    self._hold_back()
+                    return
+                event = self._decoder.next_event()
+                if event is None:
+                    self._wait(exchange)
+                    return
+                if exchange is None:
+                    self._begin(event)  # type: ignore[arg-type]  # the decoder begins every message with its head
+                else:
+                    self._take_body(exchange, event)
         except BadMessage as error:
             self._refuse_message(error)
         finally:
             self._pumping = False
 
-    def _step(self) -> bool:
-        exchange = self.exchange
-        if exchange is not None and not exchange.takes_body:
-            self._hold_back()
-            return False
-        event = self._decoder.next_event()
-        if event is None:
-            self._wait(exchange)
-            return False
-        if exchange is None:
-            self._begin(event)  # type: ignore[arg-type]  # the decoder begins every message with its head
-        elif event.__class__ is bytes:
+    def _take_body(self, exchange: Exchange, event: RequestEvent) -> None:
+        if event.__class__ is bytes:
             exchange.body(event)
         else:
             self.deadline = NEVER
             exchange.body_end(event)  # type: ignore[arg-type]  # no head comes before the end of a body
             exchange.flush()
-        return True
 
     def _begin(self, head: RequestHead) -> None:
         runtime = self.runtime

@@ -56,36 +56,27 @@ class Client(Protocol):
 class Exchange:
     """See the module. Times are seconds on the runtime's clock."""
 
-    __slots__ = (
-        "_chunk_answer",
-        "_client",
-        "_out",
-        "_stream_idle_s",
-        "_upstream_paused",
-        "account",
-        "answer_done",
-        "answered",
-        "finished",
-        "first_byte_s",
-        "head",
-        "keep",
-        "learned",
-        "offer",
-        "own_s",
-        "permit",
-        "pool",
-        "replayed",
-        "request_bytes",
-        "request_done",
-        "response_bytes",
-        "runtime",
-        "started",
-        "status",
-        "token",
-        "trace_id",
-        "tunnel_ends_at",
-        "upstream",
-    )
+    # Defaults stand on the class: most exchanges change few of them, and writing each would cost a microsecond.
+    own_s = 0.0
+    request_bytes = 0
+    response_bytes = 0
+    status = 0
+    trace_id: bytes | None = None
+    token: TxnToken | None = None
+    permit: Permit | None = None
+    learned = False  # a miss (an unknown key, no token yet) was already followed up
+    offer = b""  # the head as it goes upstream
+    pool: Pool | None = None
+    upstream: Upstream | None = None
+    tunnel_ends_at = NEVER
+    first_byte_s = NEVER
+    answered = False
+    answer_done = False
+    replayed = False
+    finished = False
+    _stream_idle_s = NEVER
+    _chunk_answer = False
+    _upstream_paused = False
 
     def __init__(self, client: Client, runtime: Runtime, head: RequestHead, account: Account, started: float) -> None:
         self._client = client
@@ -93,28 +84,8 @@ class Exchange:
         self.head = head
         self.account = account
         self.started = started
-        self.own_s = 0.0
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.status = 0
-        self.trace_id: bytes | None = None
-        self.token: TxnToken | None = None
-        self.permit: Permit | None = None
-        self.learned = False  # a miss (an unknown key, no token yet) was already followed up
-        self.offer = b""  # the head as it goes upstream
-        self.pool: Pool | None = None
-        self.upstream: Upstream | None = None
-        self.tunnel_ends_at = NEVER
-        self.first_byte_s = NEVER
-        self._stream_idle_s = NEVER
         self.request_done = head.length == 0
         self.keep = head.keep_alive
-        self.answered = False
-        self.answer_done = False
-        self.replayed = False
-        self.finished = False
-        self._chunk_answer = False
-        self._upstream_paused = False
         self._out: list[bytes] = []
 
     # ---- towards the upstream
@@ -197,6 +168,10 @@ class Exchange:
             elif event.__class__ is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
                     return
+                if event.length and (body := decoder.whole_body()) is not None:
+                    self.response_bytes += len(body)
+                    pieces.append(body)
+                    self.answer_done = True
             else:
                 self._answer_end(event, pieces)  # type: ignore[arg-type]  # all else was told apart above
 
@@ -205,7 +180,8 @@ class Exchange:
         if answer.status < 200:
             return self._interim(upstream, answer, pieces)
         lines = answer.lines
-        lines.extend([b"Via: " + value for value in answer.held.get(b"via", ())])
+        if b"via" in answer.held:
+            lines.extend([b"Via: " + value for value in answer.held[b"via"]])
         length = answer.length
         if length is CHUNKED or length == UNTIL_CLOSE:
             if self.head.version == 1:

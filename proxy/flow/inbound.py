@@ -73,7 +73,7 @@ class InboundConnection(Downstream):
         except (ConnectionRefusal, NotReady) as error:
             self.transport = transport  # type: ignore[assignment]
             self.listener.refuse_peer(self, error)
-            self._lost = True
+            self._lingering = True  # what it still sends is dropped
             return
         super().connection_made(transport)
 
@@ -86,11 +86,6 @@ class InboundConnection(Downstream):
         # Envoy's text form (specs 6.11). An SVID's characters need no quotes.
         text = f"X-Forwarded-Client-Cert: By={self.account.local};Hash={peer.certificate_sha256};URI={peer.uri}"
         self._forwarded_client_cert = text.encode()
-
-    def data_received(self, data: bytes) -> None:
-        """Take bytes of an admitted peer; of any other, nothing."""
-        if not self._lost:
-            super().data_received(data)
 
     def on_request(self, exchange: Exchange) -> None:
         """Authenticate, authorise, forward."""

@@ -34,17 +34,21 @@ def offer(exchange: Exchange, authority: bytes, own: list[bytes]) -> bytes:
         lines.append(b"Transfer-Encoding: chunked")
     elif length or b"content-length" in held:
         lines.append(b"Content-Length: %d" % length)
-    if len(held) > 2:
+    if not held.keys().isdisjoint(_RARE):
         _rarely(head, lines)
-    return write_head(b"%b %b HTTP/1.1" % (head.method, head.target), lines)
+    return write_head(head.method + b" " + head.target + b" HTTP/1.1", lines)
+
+
+_RARE = frozenset({b"expect", b"te", b"upgrade", b"max-forwards"})
 
 
 def _via(pseudonym: bytes, received: list[bytes] | None) -> bytes:
     if received is None:
         return b"Via: 1.1 " + pseudonym
-    if any(pseudonym in value for value in received):
-        raise LoopDetected("the request has passed here before: its destination leads back to this sidecar")
-    return b"Via: " + b", ".join([*received, b"1.1 " + pseudonym])
+    for value in received:
+        if pseudonym in value:
+            raise LoopDetected("the request has passed here before: its destination leads back to this sidecar")
+    return b"Via: " + b", ".join(received) + b", 1.1 " + pseudonym
 
 
 def _rarely(head: RequestHead, lines: list[bytes]) -> None:

@@ -19,21 +19,21 @@ class Body(Protocol):
 class CountedBody:
     """A body of ``length`` bytes; 0 is its end at once."""
 
-    __slots__ = ("_remaining",)
+    __slots__ = ("remaining",)
 
     def __init__(self, length: int) -> None:
-        self._remaining = length
+        self.remaining = length
 
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""
-        remaining = self._remaining
+        remaining = self.remaining
         if remaining == 0:
             return END, 0
         size = len(buffer)
         if size > remaining:
-            self._remaining = 0
+            self.remaining = 0
             return buffer[:remaining], remaining
-        self._remaining = remaining - size
+        self.remaining = remaining - size
         return buffer or None, size
 
 

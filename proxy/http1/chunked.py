@@ -4,7 +4,7 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge
-from proxy.http1.grammar import VISIBLE, hexadecimal
+from proxy.http1.grammar import VISIBLE, chunk_size
 from proxy.http1.limits import Limits
 from proxy.http1.message import END, EndOfMessage
 from proxy.http1.trailers import parse_trailers
@@ -73,11 +73,9 @@ class ChunkedBody:
                 raise BadFraming(f"a chunk line is malformed or longer than {limit} bytes")
             return 0
         line = buffer[start:end]
-        size = hexadecimal(line)
+        size = chunk_size(line)
         if size is None:
-            size = hexadecimal(line.partition(b";")[0])
-            if size is None or line.translate(None, VISIBLE):
-                raise BadFraming("a chunk size is not hexadecimal")
+            raise BadFraming("a chunk line is not a hexadecimal size with well-formed extensions")
         self._remaining = size
         self._state = _State.DATA if size else _State.TRAILERS
         return end + 2 - start

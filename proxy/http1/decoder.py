@@ -183,18 +183,25 @@ class ResponseDecoder(_Decoder):
 
         """
         try:
-            return self._next_event()
+            if self._body is None:
+                return self._next_head() if self._buffer else None
+            event = self._take_body(self._body)
         except BadMessage as error:
             raise UpstreamBadResponse(error.detail) from error
+        if event.__class__ is EndOfMessage:
+            self._method = None
+        return event
 
-    def _next_event(self) -> ResponseEvent | None:
-        if self._body is not None:
-            event = self._take_body(self._body)
-            if event.__class__ is EndOfMessage:
-                self._method = None
-            return event
-        if not self._buffer:
+    def whole_body(self) -> bytes | None:
+        """Give the rest of a counted body at once, and end the message, if all of it has come: most answers are small."""
+        body, buffer = self._body, self._buffer
+        if body.__class__ is not CountedBody or body.remaining != len(buffer):
             return None
+        self._body = self._method = None
+        self._buffer = b""
+        return buffer
+
+    def _next_head(self) -> ResponseHead | None:
         if self._method is None:
             raise BadRequest("bytes came that no request asked for")
         raw = self._take_head()

@@ -16,6 +16,10 @@ VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN.pattern, TOKEN.pattern, _QUOTED)
+_EXTENSIONS = re.compile(rb"%b(?:[ \t]*;%b)*" % (_EXTENSION, _EXTENSION))
+
 _AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 
 
@@ -27,6 +31,17 @@ def decimal(raw: bytes) -> int | None:
 def hexadecimal(raw: bytes) -> int | None:
     """``1*HEXDIG`` of at most 15 digits, else None. ``int(raw, 16)`` alone takes ``0x1``, ``1_0`` and blanks."""
     return int(raw, 16) if _HEXADECIMAL.fullmatch(raw) else None
+
+
+def chunk_size(line: bytes) -> int | None:
+    """The size in ``chunk-size [ chunk-ext ]`` (RFC 9112 section 7.1), else None. Extensions mean nothing to us.
+
+    A careless end of an extension is where others have disagreed on the end of the line, so its grammar is held too.
+    """
+    size, semicolon, extensions = line.partition(b";")
+    if semicolon and not _EXTENSIONS.fullmatch(extensions):
+        return None
+    return hexadecimal(size)
 
 
 def is_authority(raw: bytes) -> bool:
@@ -94,5 +109,35 @@ def judge_name(name: bytes) -> bytes:
     if len(name) <= _MAX_NAME_BYTES:
         if len(NAMES) >= _MAX_NAMES:
             NAMES.clear()
+            REPEATING.clear()
         NAMES[name] = judged
+        if lower in _REPEATING:
+            REPEATING.add(name)
     return judged
+
+
+_REPEATING = frozenset(
+    b"accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin allow "
+    b"cache-control content-encoding content-language content-security-policy date dnt keep-alive origin pragma "
+    b"priority referrer-policy sec-fetch-dest sec-fetch-mode sec-fetch-site server strict-transport-security "
+    b"transfer-encoding upgrade-insecure-requests user-agent vary x-content-type-options x-frame-options "
+    b"x-powered-by x-request-start x-xss-protection".split()
+)
+"""Fields whose lines come again and again with the same value, and hold no secret: only these are remembered."""
+
+REPEATING: set[bytes] = set()
+"""The names of such fields, as they were sent."""
+
+LINES: dict[bytes, bytes] = {}
+"""Field lines of such fields that were judged: as sent -> written anew. A third of a head's cost is in its lines."""
+
+_MAX_LINES = 1024  # a Date a second for a quarter of an hour, besides all the rest
+_MAX_LINE_BYTES = 256  # the longest User-Agent that is common; so LINES holds half a megabyte at the most
+
+
+def remember_line(row: bytes, line: bytes) -> None:
+    """Remember a judged line."""
+    if len(row) <= _MAX_LINE_BYTES:
+        if len(LINES) >= _MAX_LINES:
+            LINES.clear()
+        LINES[row] = line

@@ -4,7 +4,17 @@ import re
 
 from proxy.errors import BadHost, BadRequest, BadVersion, MethodRefused, TargetTooLong, TooManyFields
 from proxy.http1.framing import frame_request, frame_response
-from proxy.http1.grammar import NAMES, SINGLE, TOKEN, is_authority, judge_name, only_crlf
+from proxy.http1.grammar import (
+    LINES,
+    NAMES,
+    REPEATING,
+    SINGLE,
+    TOKEN,
+    is_authority,
+    judge_name,
+    only_crlf,
+    remember_line,
+)
 from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead, ResponseHead
 
@@ -18,22 +28,20 @@ METHOD_BYTES = 32
 """The longest registered method has 17 characters; more is not HTTP."""
 
 
-def _rows(raw: bytes, limits: Limits) -> list[bytes]:
-    """Split a head into its first line and its field lines."""
-    rows = raw[:-4].split(b"\r\n")
+def _fields(raw: bytes, rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+    """Judge the field lines: the ``rows`` of ``raw`` after the first. Give ``lines`` and ``held`` of the head."""
     if not only_crlf(raw, len(rows) + 1):
         raise BadRequest("a control character, or a CR or LF alone, in the head")
     if len(rows) > limits.fields + 1:
         raise TooManyFields(f"more than {limits.fields} fields")
-    return rows
-
-
-def _fields(rows: list[bytes]) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
-    """Judge the field lines, which stand after the first row: give ``lines`` and ``held`` of the head."""
     lines: list[bytes] = []
     held: dict[bytes, list[bytes]] = {}
     del rows[0]
     for row in rows:
+        line = LINES.get(row)
+        if line is not None:
+            lines.append(line)
+            continue
         name, colon, value = row.partition(b":")
         lower = NAMES.get(name)
         if lower is None:
@@ -42,7 +50,10 @@ def _fields(rows: list[bytes]) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
             raise BadRequest("a field line without a colon")
         value = value.strip(b" \t")
         if not lower:
-            lines.append(name + b": " + value)
+            line = name + b": " + value
+            lines.append(line)
+            if name in REPEATING:
+                remember_line(row, line)
             continue
         if lower in SINGLE:
             if lower in held:
@@ -64,9 +75,9 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         BadFraming, CodingUnknown, ExpectationUnknown, OwnedField: see ``framing``.
 
     """
-    rows = _rows(raw, limits)
+    rows = raw[:-4].split(b"\r\n")
     method, target, minor = parse_request_line(rows[0], limits)
-    lines, held = _fields(rows)
+    lines, held = _fields(raw, rows, limits)
     authority = _host(held, minor)
     if not target.startswith(b"/"):
         target, authority = _other_form(method, target, authority)
@@ -82,13 +93,16 @@ def parse_request_line(row: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
     """Give the method, the target as it came, and the minor version.
 
     Raises:
-        BadRequest, BadVersion, TargetTooLong: as above.
+        BadRequest, BadVersion, MethodRefused, TargetTooLong: as above.
 
     """
     words = row.split(b" ")
     method = words[0]
-    if method not in _METHODS and (len(method) > METHOD_BYTES or not TOKEN.fullmatch(method)):
-        raise BadRequest("the request line does not begin with a method")
+    if method not in _METHODS:
+        if len(method) > METHOD_BYTES or not TOKEN.fullmatch(method):
+            raise BadRequest("the request line does not begin with a method")
+        if method == b"CONNECT":  # whatever its target: its 2xx would have no framing (RFC 9112 section 6.3, rule 2)
+            raise MethodRefused("CONNECT is not served here")
     if len(row) > limits.target_bytes + len(method) + len(b"  HTTP/1.1"):
         raise TargetTooLong(f"the target is longer than {limits.target_bytes} bytes")
     if len(words) != 3 or b"\t" in row:
@@ -129,8 +143,6 @@ def _host(held: dict[bytes, list[bytes]], minor: int) -> bytes:
 
 def _other_form(method: bytes, target: bytes, authority: bytes) -> tuple[bytes, bytes]:
     """Read absolute-form and asterisk-form (RFC 9112 section 3.2); give origin-form and the effective authority."""
-    if method == b"CONNECT":
-        raise MethodRefused("CONNECT is not served here")
     if target == b"*":
         if method != b"OPTIONS":
             raise BadRequest("only OPTIONS may ask for *")
@@ -154,12 +166,27 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
             UpstreamBadResponse.
 
     """
-    rows = _rows(raw, limits)
-    match = _STATUS_LINE.fullmatch(rows[0])
+    rows = raw[:-4].split(b"\r\n")
+    status = _STATUSES.get(rows[0]) or _judge_status_line(rows[0])
+    lines, held = _fields(raw, rows, limits)
+    head = ResponseHead(status[0], status[1], status[2], lines, held)
+    frame_response(head, method)
+    return head
+
+
+_STATUSES: dict[bytes, tuple[int, bytes, int]] = {}
+"""Status lines that were judged: status, reason phrase, minor version. Bounded as ``NAMES`` is."""
+
+_MAX_STATUSES = 256
+_MAX_STATUS_LINE_BYTES = 128
+
+
+def _judge_status_line(row: bytes) -> tuple[int, bytes, int]:
+    match = _STATUS_LINE.fullmatch(row)
     if match is None:
         raise BadRequest("the status line is malformed")
     version, status, reason = match.groups()
-    lines, held = _fields(rows)
-    head = ResponseHead(int(status), reason or b"", int(version), lines, held)
-    frame_response(head, method)
-    return head
+    judged = int(status), reason or b"", int(version)
+    if len(row) <= _MAX_STATUS_LINE_BYTES and len(_STATUSES) < _MAX_STATUSES:
+        _STATUSES[row] = judged
+    return judged

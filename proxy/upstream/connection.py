@@ -66,6 +66,10 @@ class Upstream(asyncio.Protocol):
         self.on_closed: Callable[[Upstream], None] | None = None
         self.closed = True
 
+    def is_open(self) -> bool:
+        """Whether bytes can still be sent. While idle it stays in step: bytes that nobody asked for end it."""
+        return not (self.closed or self.transport.is_closing())
+
     def is_reusable(self) -> bool:
         """Whether it is open, and no answer is pending."""
         return not self.closed and self.decoder.idle and not self.transport.is_closing()

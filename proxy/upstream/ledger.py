@@ -9,6 +9,9 @@ class Lendable(Protocol):
     idle_until: float
     """When it is too old to be lent again: past its idle time, or past the end of an identity."""
 
+    def is_open(self) -> bool:
+        """Whether it is open."""
+
     def is_reusable(self) -> bool:
         """Whether it is open and in step: no answer pending, nothing received unasked."""
 
@@ -42,7 +45,7 @@ class Ledger(Generic[L]):
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.idle_until > now and connection.is_reusable():
+            if connection.idle_until > now and connection.is_open():
                 return connection
         return None
 
