@@ -278,13 +278,13 @@ class Sidecar:
     # ---- reload and end
 
     def take(self, policy: PolicySettings, destinations: tuple[DestinationSettings, ...]) -> None:
-        """Take another policy and other destinations; connections end with their answers, to be admitted anew."""
+        """Take another policy and other destinations; each connection is admitted anew, or ends with its answer."""
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
         if self.inbound is not None and self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             for connection in list(self.inbound.connections):
-                connection.drain()
+                connection.readmit()
         if self.outbound_door is not None and destinations != destinations_now:
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = compile_destinations(destinations, trust_domain)

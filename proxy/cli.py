@@ -96,7 +96,9 @@ def _authority_entry(verbs: "Verbs") -> None:
     authority = _entry(verbs, "authority", _authority, "run a trust domain: CA and Transaction Token Service")
     authority.add_argument("--trust-domain", required=True, metavar="D", help="such as example.org")
     authority.add_argument("--dir", required=True, type=Path, metavar="STATE", help="keys, and SVIDs for the workloads")
-    authority.add_argument("--listen", metavar="HOST:PORT", help="where the token service listens")
+    authority.add_argument(
+        "--listen", metavar="HOST:PORT", help="where the token service listens (default: 127.0.0.1:8443)"
+    )
     authority.add_argument(
         "--workload", action="append", default=[], metavar="NAME", help="give it an SVID; repeatable"
     )

@@ -34,7 +34,7 @@ MAX_NODES = 50_000
 MAX_DEPTH = 16
 """Of the tree; the schema itself is seven deep."""
 
-_TAB = re.compile(r"^[ ]*\t[ \t]*(?=[^ \t#\r\n])", re.MULTILINE)
+_TAB = re.compile(r"[ ]*\t[ \t]*[^ \t#]")
 
 
 def decode(raw: bytes) -> str:
@@ -62,7 +62,7 @@ def compose(text: str, place: Place) -> Node:
     """
     if len(text) > MAX_BYTES:
         raise _refusal(None, f"the text is longer than {MAX_BYTES} characters")
-    tabs = [text.count("\n", 0, tab.start()) + 1 for tab in _TAB.finditer(text)]
+    tabs = [number for number, line in enumerate(text.splitlines(), 1) if _TAB.match(line)]
     if tabs:
         message = "a tab is used for indentation: YAML allows spaces only (two for each level)"
         raise ConfigInvalid([Problem(path="", line=line, message=message) for line in tabs])

@@ -111,7 +111,7 @@ def _ports(draft: Draft) -> None:
 
 
 def _overlap(one: str, other: str) -> bool:
-    return one == other or bool({one, other} & ANY_HOSTS) or {one, other} == {"localhost", "127.0.0.1"}
+    return one == other or bool({one, other} & ANY_HOSTS)
 
 
 def _loops(draft: Draft) -> None:

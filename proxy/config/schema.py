@@ -97,4 +97,4 @@ def _walk(key: Key, where: str, found: defaultdict[str, list[str]]) -> None:
     kind = key.kind.item if isinstance(key.kind, ListOf) else key.kind
     if isinstance(kind, Section | Record):
         for below in kind.keys:
-            _walk(below, f"under {key.name}:", found)
+            _walk(below, f"under {key.name}", found)

@@ -13,9 +13,10 @@ _MISFIT = (
 _SAYINGS = (
     ("mapping values are not allowed", _MISFIT),
     ("expected <block end>", "the indentation does not match {context}: keys of one mapping start in one column"),
-    ("could not find expected ':'", "a ':' is missing after this key, or a value that goes on here needs quotes"),
+    ("could not find expected ':'", "the key on {context} has no ':' after it, or is a value that needs quotes"),
     ("unexpected end of stream", "a quote opened on {context} is never closed"),
     ("expected ',' or", "the '[' or '{{' opened on {context} is not closed before here"),
+    ("found character '\\t'", "a tab is here: YAML allows spaces only"),
     ("that cannot start any token", "a value that starts with this character needs quotes"),
     ("unknown escape character", "this escape is not YAML: use single quotes, in which a backslash is itself"),
 )

@@ -63,7 +63,9 @@ def file_path() -> Value[str]:
 
 def _parse_listen(raw: str) -> HostPort:
     address = parse_host_port(raw)
-    if not is_ip(address.host) and address.host != "localhost":
+    if address.host == "localhost":
+        return HostPort("127.0.0.1", address.port)  # sockets are bound to addresses, not to names
+    if not is_ip(address.host):
         raise Unfit("names a host: listen on an IP address of this machine (0.0.0.0 for every interface)")
     return address
 

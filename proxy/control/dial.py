@@ -76,7 +76,7 @@ class Dialer:
             # aiofastnet takes no empty name; a mesh context does not check it, and nobody minds the SNI
             name = server.host if context is not None else None
             _, exchange = await self._transports.connected(lambda: Exchange(context), sock, context, name, HANDSHAKE_S)
-        except OSError as error:  # ssl.SSLError among them
+        except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError among them
             sock.close()
             failure = dial_failure(error)
             raise type(failure)(f"{server.where}: {failure.detail}") from error

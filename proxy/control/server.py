@@ -109,7 +109,7 @@ class ControlServer:
         try:
             context = self._context() if self._context is not None else None
             await self._transports.accepted(lambda: Connection(self._serving), sock, context, self._limits.handshake_s)
-        except (ProxyError, OSError) as error:  # ssl.SSLError and TimeoutError are OSErrors
+        except (ProxyError, OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are OSErrors
             sock.close()
             _log.info("%s: a handshake failed: %s", self._serving.name, error)
 

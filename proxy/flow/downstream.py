@@ -8,6 +8,8 @@ A connection is in one of four states: between messages, in an exchange, in a tu
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -64,7 +66,10 @@ class Downstream(asyncio.Protocol):
     """See the module. ``deadline`` is seconds on the loop's clock."""
 
     __slots__ = (
+        "_cut_at",
         "_decoder",
+        "_ended",
+        "_in_head",
         "_lingered_bytes",
         "_lingering",
         "_lost",
@@ -92,6 +97,9 @@ class Downstream(asyncio.Protocol):
         self.deadline = NEVER
         self.account = Account(listener.runtime, listener.direction, None, None)
         self._tunnel: Tunnel | None = None
+        self._in_head = False  # its deadline runs
+        self._ended = False  # the caller has sent its last byte; what it had sent before is answered
+        self._cut_at = NEVER
         self._lingering = False
         self._lingered_bytes = 0
         self._lost = False
@@ -134,9 +142,13 @@ class Downstream(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.close()
             return False
-        if self._lingering or self.exchange is None or not self.exchange.request_done:
+        exchange = self.exchange
+        if self._lingering or exchange is None or not exchange.request_done:
             return False
-        self.exchange.keep = False
+        if self._decoder.buffered_bytes:
+            self._ended = True
+        else:
+            exchange.keep = False
         return self.transport.get_extra_info("ssl_object") is None
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
@@ -168,19 +180,23 @@ class Downstream(asyncio.Protocol):
         elif self.exchange is not None:
             self.deadline = NEVER
             self.exchange.on_client_writable(writable=True)
+        else:
+            self.resume()
 
     def on_deadline(self) -> None:
         """Something did not come in time; what it was depends on the state."""
         self.deadline = NEVER
         exchange = self.exchange
-        if exchange is not None and not self._writable:
+        if self._lingering:
+            self._close()
+        elif not self._writable:
             self.abort()
         elif exchange is not None and not exchange.request_done:
             exchange.fail(BodyTimeout("the request body did not come in time"))
-        elif exchange is None and not self._lingering and self._decoder.in_head:
+        elif exchange is None and self._decoder.in_head:
             self._refuse_message(HeadTimeout("the request head did not come in time"))
         else:
-            self.transport.close()
+            self._close()
 
     # ---- reading requests
 
@@ -191,6 +207,10 @@ class Downstream(asyncio.Protocol):
             while not (self._lingering or self._lost or self._tunnel is not None):
                 exchange = self.exchange
                 if exchange is not None and (exchange.request_done or not exchange.takes_body):
+                    self._hold_back()
+                    return
+                if exchange is None and not self._writable:  # who does not read its answers gets no more of them
+                    self.deadline = self.runtime.clock() + self._timeouts.stream_idle_s
                     self._hold_back()
                     return
                 event = self._decoder.next_event()
@@ -219,6 +239,7 @@ class Downstream(asyncio.Protocol):
         exchange = Exchange(self, runtime, head, self.account, runtime.clock())
         self.exchange = exchange
         self.deadline = NEVER
+        self._in_head = False
         self.listener.last_used = exchange.started
         if self.listener.draining:
             exchange.keep = False
@@ -227,16 +248,20 @@ class Downstream(asyncio.Protocol):
     def _wait(self, exchange: Exchange | None) -> None:
         """Set the deadline for what must come next."""
         timeouts = self._timeouts
-        if exchange is not None:
+        if self._ended:  # no more will come: at best this is between two messages
+            self.abort() if exchange is not None else self._close()
+        elif exchange is not None:
             exchange.flush()
-            self.deadline = self.runtime.clock() + timeouts.body_s
+            if not self._paused:  # else it is the upstream that must take bytes first
+                self.deadline = self.runtime.clock() + timeouts.body_s
         elif not self._decoder.in_head:
             self.deadline = self.runtime.clock() + timeouts.idle_s
-        elif self.deadline == NEVER or self.deadline - self.runtime.clock() > timeouts.head_s:
+        elif not self._in_head:
+            self._in_head = True
             self.deadline = self.runtime.clock() + timeouts.head_s  # once: bytes that drip do not move it
 
     def _hold_back(self) -> None:
-        if self._decoder.buffered_bytes > READ_AHEAD_BYTES and not self._paused:
+        if not self._paused and self._decoder.buffered_bytes > READ_AHEAD_BYTES:
             self.pace(reading=False)
 
     def resume(self) -> None:
@@ -265,13 +290,19 @@ class Downstream(asyncio.Protocol):
             self.transport.write(data)
 
     def abort(self) -> None:
-        """End the connection at once."""
+        """End the connection at once.
+
+        In HTTP/1.0 the end of the connection may be the end of the answer: only a reset tells that this one is cut.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if self.exchange is not None and self.exchange.head.version == 0 and sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def hang_up(self) -> None:
         """Send what is buffered, then close."""
         self._tunnel = None
-        self.transport.close()
+        self._close()
 
     def pace(self, *, reading: bool) -> None:
         """Read on, or stop."""
@@ -327,6 +358,8 @@ class Downstream(asyncio.Protocol):
             return
         if self._decoder.buffered_bytes:
             self._pump()
+        elif self._ended:
+            self._close()
         else:
             self.deadline = self.runtime.clock() + self._timeouts.idle_s
 
@@ -335,7 +368,7 @@ class Downstream(asyncio.Protocol):
         if self._lost:
             return
         if in_step and not self._decoder.buffered_bytes:
-            self.transport.close()
+            self._close()
             return
         self._lingering = True
         self.deadline = self.runtime.clock() + self._timeouts.linger_s
@@ -343,6 +376,25 @@ class Downstream(asyncio.Protocol):
             self.pace(reading=True)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def _close(self) -> None:
+        """Close when the last answer has left us; a caller that does not take it in time is cut.
+
+        To close earlier would cut a slow reader's answer in TLS, whose shutdown has seconds, and in plain TCP wait for
+        ever for one that does not read at all.
+        """
+        if self._lost:
+            return
+        self._lingering = True  # what it still sends is dropped
+        self.deadline = NEVER
+        if not self.transport.get_write_buffer_size():
+            self.transport.close()
+        elif self.runtime.clock() > self._cut_at:
+            self.transport.abort()
+        else:
+            self.deadline = 0.0  # look again in a moment
+            if self._cut_at == NEVER:
+                self._cut_at = self.runtime.clock() + self._timeouts.stream_idle_s
 
     def reopen(self, exchange: Exchange) -> None:
         """Send the request again: the connection that was lent had died."""
@@ -367,4 +419,23 @@ class Downstream(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.keep = False
         elif not self._decoder.in_head and not self._lingering:
-            self.transport.close()
+            self._close()
+
+    def readmit(self) -> None:
+        """Judge the connection by the newest policy; where none is asked, there is nothing to do."""
+
+    def dismiss(self) -> None:
+        """End with the request in progress; a tunnel, and a head that is not whole, end now."""
+        if self._tunnel is not None:
+            self._tunnel.close()
+        elif self.exchange is not None:
+            self.exchange.keep = False
+        elif not self._lingering:
+            self._close()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something would be cut if the connection ended now."""
+        if self.exchange is not None or self._tunnel is not None:
+            return True
+        return self._lingering and self.transport.get_write_buffer_size() > 0

@@ -124,12 +124,14 @@ class Exchange:
             return
         pieces, self._out = self._out, []
         upstream.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        upstream.deadline = self.runtime.clock() + (self.first_byte_s if self.request_done else self._stream_idle_s)
+        if not self._upstream_paused:
+            patience = self.first_byte_s if self.request_done and not self.answered else self._stream_idle_s
+            upstream.deadline = self.runtime.clock() + patience
 
     @property
     def takes_body(self) -> bool:
         """Whether the request body may be read on."""
-        return self.upstream is not None and not self.request_done and not self.finished
+        return not self.request_done and self.upstream is not None and not self.finished
 
     # ---- the answer
 
@@ -202,15 +204,16 @@ class Exchange:
             upstream.uses = -1  # not to be lent again
         self.answered = True
         self.status = answer.status
-        pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), lines))
+        pieces.append(write_head(answer.first_line, lines))
         return True
 
     def _interim(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
         if answer.status == 101:
-            self._switch(upstream, answer)
+            self._switch(upstream, answer, pieces)
             return False
+        self.replayed = True  # it has begun to answer: not to be sent again
         if self.head.version == 1:  # never to HTTP/1.0 (RFC 9110 section 15.2)
-            pieces.append(write_head(b"HTTP/1.1 %d %b" % (answer.status, answer.reason), answer.lines))
+            pieces.append(write_head(answer.first_line, answer.lines))
         return True
 
     def _bodiless(self, answer: ResponseHead, lines: list[bytes]) -> None:
@@ -231,13 +234,13 @@ class Exchange:
         upstream = self.upstream
         if upstream is None or self.finished:
             return
-        upstream.uses = -1
         pieces: list[bytes] = []
         try:
             end = upstream.decoder.receive_eof()
         except ProxyError:
             return  # connection_lost follows, and knows whether a replay may mend it
         if end is not None and self.answered and not self.answer_done:
+            upstream.uses = -1  # not to be lent again
             self._answer_end(end, pieces)
             if pieces:
                 self._client.write(b"".join(pieces))
@@ -249,12 +252,16 @@ class Exchange:
         if upstream is not None and self.pool is not None:
             if self._upstream_paused:
                 upstream.transport.resume_reading()
-            if self.request_done and upstream.uses >= 0:
+            if self.request_done and upstream.uses >= 0 and not self._unsent(upstream):
                 self.pool.take_back(upstream, now)
             else:
                 self.pool.discard(upstream)
         self.account.close(self, now)
         self._client.ended(self, keep=self.keep)
+
+    def _unsent(self, upstream: Upstream) -> bool:
+        """Whether the other side has answered before it took the whole body: it may never take it."""
+        return self.head.length != 0 and upstream.transport.get_write_buffer_size() > 0
 
     # ---- what goes wrong
 
@@ -329,7 +336,7 @@ class Exchange:
 
     # ---- websocket
 
-    def _switch(self, upstream: Upstream, answer: ResponseHead) -> None:
+    def _switch(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> None:
         """Become a tunnel (RFC 9110 section 7.8): only if we offered the protocol and the upstream took that one."""
         offered = self.head.held.get(b"upgrade")
         taken = [value.lower() for value in answer.held.get(b"upgrade", ())]
@@ -340,7 +347,9 @@ class Exchange:
         self.answered = True
         self.upstream = None
         tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, self.tunnel_ends_at)
-        self._client.enter(tunnel, write_head(b"HTTP/1.1 101 " + answer.reason, lines) + upstream.decoder.release())
+        first = [*pieces, write_head(answer.first_line, lines), upstream.decoder.release()]
+        pieces.clear()
+        self._client.enter(tunnel, b"".join(first))
         tunnel.to_upstream(self._client.release())
 
     def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:

@@ -7,7 +7,7 @@ request shows its token, gets a Permit, and is forwarded; a refusal at any step 
 import asyncio
 import ssl
 
-from proxy.errors import ConnectionRefusal, NotReady, ProxyError, TokenUnknownKey
+from proxy.errors import ConnectionRefusal, NotReady, PeerNotAllowed, ProxyError, TokenUnknownKey
 from proxy.flow.downstream import Downstream, Owner
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import is_websocket, offer, trace
@@ -86,6 +86,14 @@ class InboundConnection(Downstream):
         # Envoy's text form (specs 6.11). An SVID's characters need no quotes.
         text = f"X-Forwarded-Client-Cert: By={self.account.local};Hash={peer.certificate_sha256};URI={peer.uri}"
         self._forwarded_client_cert = text.encode()
+
+    def readmit(self) -> None:
+        """Judge the peer by the newest policy. Whoever it names no more ends with the request in progress."""
+        try:
+            self._grant = admit(self._inbound.policy, self._grant.peer, self._grant.until)
+        except PeerNotAllowed as error:
+            self.account.refuse(error)
+            self.dismiss()
 
     def on_request(self, exchange: Exchange) -> None:
         """Authenticate, authorise, forward."""

@@ -42,6 +42,7 @@ class Listener:
         self.direction: Direction = door.direction
         self.draining = False
         self.connections: set[Downstream] = set()
+        self._parting: set[Downstream] = set()  # refused after the handshake, and not gone yet
         self.last_used = 0.0
         self._door = door
         self._handshake_timeout_s = handshake_timeout_s
@@ -68,7 +69,7 @@ class Listener:
     # ---- accepting
 
     def _accepted(self, acceptor: Acceptor, sock: socket.socket) -> None:
-        if len(self.connections) + acceptor.pending > self.settings.max_connections:
+        if len(self.connections) + len(self._parting) + acceptor.pending > self.settings.max_connections:
             sock.close()
             acceptor.settled()
             write_connection(self.runtime, self.direction, Overloaded("too many connections"), None, None)
@@ -108,6 +109,7 @@ class Listener:
 
     def closed(self, connection: Downstream) -> None:
         """Forget a connection."""
+        self._parting.discard(connection)
         if connection in self.connections:
             self.connections.discard(connection)
             self._open.dec()
@@ -116,6 +118,7 @@ class Listener:
     def refuse_peer(self, connection: Downstream, error: ProxyError) -> None:
         """Close a connection after its handshake, before a byte of it reaches the app."""
         connection.account.refuse(error)
+        self._parting.add(connection)
         connection.transport.close()
 
     # ---- the upstream side of its exchanges
@@ -176,9 +179,9 @@ class Listener:
 
     @property
     def in_flight(self) -> int:
-        """Requests that have not ended."""
+        """Requests and tunnels that have not ended, answers that have not left us, and handshakes."""
         pending = self._acceptor.pending if self._acceptor is not None else 0
-        return pending + sum(connection.exchange is not None for connection in self.connections)
+        return pending + sum(connection.is_busy for connection in self.connections)
 
     def drain(self) -> None:
         """Accept no more; let each connection end with its answer."""
@@ -193,5 +196,5 @@ class Listener:
         self.draining = True
         if self._acceptor is not None:
             self._acceptor.close()
-        for connection in list(self.connections):
+        for connection in [*self.connections, *self._parting]:
             connection.transport.abort()

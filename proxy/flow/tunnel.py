@@ -95,6 +95,7 @@ class Tunnel:
         self._runtime.deadlines.forget(self)
         self._upstream.listener = None
         self._upstream.tunnel = None
+        self._upstream.deadline = self._runtime.clock() + self._idle_s  # who takes no more bytes is cut then
         self._upstream.transport.close()
         near, self._near = self._near, None
         if near is not None:

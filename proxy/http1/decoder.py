@@ -193,9 +193,9 @@ class ResponseDecoder(_Decoder):
         return event
 
     def whole_body(self) -> bytes | None:
-        """Give the rest of a counted body at once, and end the message, if all of it has come: most answers are small."""
+        """Give a counted body, and end the message, if all the rest of it has come: most answers are small."""
         body, buffer = self._body, self._buffer
-        if body.__class__ is not CountedBody or body.remaining != len(buffer):
+        if not buffer or body.__class__ is not CountedBody or body.remaining != len(buffer):
             return None
         self._body = self._method = None
         self._buffer = b""

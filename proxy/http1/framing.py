@@ -34,17 +34,22 @@ def _declared(held: dict[bytes, list[bytes]], version: int) -> int | None:
             raise BadFraming("Transfer-Encoding beside Content-Length")
         if version == 0:
             raise BadFraming("Transfer-Encoding in HTTP/1.0")
-        if len(codings) == 1 and codings[0].lower() == b"chunked":
-            return CHUNKED
-        if codings[-1].lower().endswith(b"chunked") and b"chunked" not in codings[-1].lower()[:-7]:
-            raise CodingUnknown("a transfer coding other than chunked")
-        raise BadFraming("the last transfer coding is not chunked")
+        _judge_codings([coding.strip(b" \t").lower() for value in codings for coding in value.split(b",")])
+        return CHUNKED
     if lengths is None:
         return UNTIL_CLOSE
     length = decimal(lengths[0])
     if len(lengths) != 1 or length is None:
         raise BadFraming("Content-Length is repeated or not a number")
     return length
+
+
+def _judge_codings(codings: list[bytes]) -> None:
+    if codings == [b"chunked"]:
+        return
+    if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and all(map(TOKEN.fullmatch, codings)):
+        raise CodingUnknown("a transfer coding other than chunked")
+    raise BadFraming("chunked is not the last transfer coding, or is not alone in it")
 
 
 def connection_options(held: dict[bytes, list[bytes]]) -> set[bytes]:
@@ -127,7 +132,13 @@ def frame_response(head: ResponseHead, method: bytes) -> None:
 
     """
     held, status = head.held, head.status
-    length = _declared(held, head.version)
+    lengths = held.get(b"content-length")
+    if lengths is not None and len(lengths) == 1 and b"transfer-encoding" not in held and lengths[0].isdigit():
+        length = decimal(lengths[0])  # nearly every answer
+        if length is None:
+            raise BadFraming("Content-Length has too many digits")
+    else:
+        length = _declared(held, head.version)
     if status < 200 or status in (204, 304) or method == b"HEAD":
         length = 0
     head.length = length

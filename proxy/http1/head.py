@@ -4,17 +4,7 @@ import re
 
 from proxy.errors import BadHost, BadRequest, BadVersion, MethodRefused, TargetTooLong, TooManyFields
 from proxy.http1.framing import frame_request, frame_response
-from proxy.http1.grammar import (
-    LINES,
-    NAMES,
-    REPEATING,
-    SINGLE,
-    TOKEN,
-    is_authority,
-    judge_name,
-    only_crlf,
-    remember_line,
-)
+from proxy.http1.grammar import LINES, SINGLE, TARGET, TOKEN, VISIBLE, is_authority, judge_line
 from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead, ResponseHead
 
@@ -28,42 +18,25 @@ METHOD_BYTES = 32
 """The longest registered method has 17 characters; more is not HTTP."""
 
 
-def _fields(raw: bytes, rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
-    """Judge the field lines: the ``rows`` of ``raw`` after the first. Give ``lines`` and ``held`` of the head."""
-    if not only_crlf(raw, len(rows) + 1):
-        raise BadRequest("a control character, or a CR or LF alone, in the head")
+def _fields(rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+    """Judge the field lines: the ``rows`` after the first. Give ``lines`` and ``held`` of the head."""
     if len(rows) > limits.fields + 1:
         raise TooManyFields(f"more than {limits.fields} fields")
     lines: list[bytes] = []
     held: dict[bytes, list[bytes]] = {}
     del rows[0]
     for row in rows:
-        line = LINES.get(row)
-        if line is not None:
-            lines.append(line)
-            continue
-        name, colon, value = row.partition(b":")
-        lower = NAMES.get(name)
-        if lower is None:
-            lower = judge_name(name)
-        if not colon:
-            raise BadRequest("a field line without a colon")
-        value = value.strip(b" \t")
+        lower, text = LINES.get(row) or judge_line(row)
         if not lower:
-            line = name + b": " + value
-            lines.append(line)
-            if name in REPEATING:
-                remember_line(row, line)
-            continue
-        if lower in SINGLE:
-            if lower in held:
-                raise BadRequest("a field that may stand once is repeated")
-            lines.append(name + b": " + value)
-        values = held.get(lower)
-        if values is None:
-            held[lower] = [value]
+            lines.append(text)
+        elif lower not in held:
+            held[lower] = [text]
+            if lower in SINGLE:
+                lines.append(row.partition(b":")[0] + b": " + text)
+        elif lower in SINGLE:
+            raise BadRequest("a field that may stand once is repeated")
         else:
-            values.append(value)
+            held[lower].append(text)
     return lines, held
 
 
@@ -77,11 +50,11 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
     """
     rows = raw[:-4].split(b"\r\n")
     method, target, minor = parse_request_line(rows[0], limits)
-    lines, held = _fields(raw, rows, limits)
+    lines, held = _fields(rows, limits)
     authority = _host(held, minor)
     if not target.startswith(b"/"):
         target, authority = _other_form(method, target, authority)
-    if b"#" in target or not target.isascii():
+    if target.translate(None, TARGET):
         raise BadRequest("the target holds a character that RFC 3986 does not allow")
     head = RequestHead(method, target, authority, minor, lines, held)
     head.raw_bytes = len(raw)
@@ -105,7 +78,7 @@ def parse_request_line(row: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
             raise MethodRefused("CONNECT is not served here")
     if len(row) > limits.target_bytes + len(method) + len(b"  HTTP/1.1"):
         raise TargetTooLong(f"the target is longer than {limits.target_bytes} bytes")
-    if len(words) != 3 or b"\t" in row:
+    if len(words) != 3:
         raise BadRequest("the request line is not three words with one space between")
     version = words[2]
     if version == b"HTTP/1.1":
@@ -168,14 +141,14 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
     """
     rows = raw[:-4].split(b"\r\n")
     status = _STATUSES.get(rows[0]) or _judge_status_line(rows[0])
-    lines, held = _fields(raw, rows, limits)
+    lines, held = _fields(rows, limits)
     head = ResponseHead(status[0], status[1], status[2], lines, held)
     frame_response(head, method)
     return head
 
 
 _STATUSES: dict[bytes, tuple[int, bytes, int]] = {}
-"""Status lines that were judged: status, reason phrase, minor version. Bounded as ``NAMES`` is."""
+"""Status lines that were judged: status, the line written anew, minor version. Bounded as ``NAMES`` is."""
 
 _MAX_STATUSES = 256
 _MAX_STATUS_LINE_BYTES = 128
@@ -183,10 +156,12 @@ _MAX_STATUS_LINE_BYTES = 128
 
 def _judge_status_line(row: bytes) -> tuple[int, bytes, int]:
     match = _STATUS_LINE.fullmatch(row)
-    if match is None:
+    if match is None or row.translate(None, VISIBLE):
         raise BadRequest("the status line is malformed")
     version, status, reason = match.groups()
-    judged = int(status), reason or b"", int(version)
-    if len(row) <= _MAX_STATUS_LINE_BYTES and len(_STATUSES) < _MAX_STATUSES:
+    judged = int(status), b"HTTP/1.1 %b %b" % (status, reason or b""), int(version)
+    if len(row) <= _MAX_STATUS_LINE_BYTES:
+        if len(_STATUSES) >= _MAX_STATUSES:
+            _STATUSES.clear()
         _STATUSES[row] = judged
     return judged

@@ -42,15 +42,18 @@ class RequestHead:
 
 
 class ResponseHead:
-    """The head of a response, as ``RequestHead``. An interim response has a status below 200 and no body."""
+    """The head of a response, as ``RequestHead``. An interim response has a status below 200 and no body.
 
-    __slots__ = ("held", "keep_alive", "length", "lines", "reason", "status", "version")
+    ``first_line`` is the status line written anew, in our own version.
+    """
+
+    __slots__ = ("first_line", "held", "keep_alive", "length", "lines", "status", "version")
 
     def __init__(
-        self, status: int, reason: bytes, version: int, lines: list[bytes], held: dict[bytes, list[bytes]]
+        self, status: int, first_line: bytes, version: int, lines: list[bytes], held: dict[bytes, list[bytes]]
     ) -> None:
         self.status = status
-        self.reason = reason
+        self.first_line = first_line
         self.version = version
         self.lines = lines
         self.held = held

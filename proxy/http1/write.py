@@ -19,7 +19,9 @@ def last_chunk(trailers: tuple[bytes, ...]) -> bytes:
 
 def head(first_line: bytes, lines: list[bytes]) -> bytes:
     """Write a head: the request or status line, and its fields, each ``name: value``."""
-    return b"\r\n".join((first_line, *lines, b"\r\n"))
+    if not lines:
+        return first_line + b"\r\n\r\n"
+    return first_line + b"\r\n" + b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def reason_phrase(status: int) -> bytes:

@@ -13,6 +13,7 @@ from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 UNREADABLE = (
     ValueError,
     TypeError,
+    KeyError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
@@ -37,7 +38,7 @@ def read_fields(certificate: x509.Certificate) -> None:
 
     Raises one of UNREADABLE.
     """
-    _ = certificate.subject, certificate.issuer, validity(certificate)
+    _ = certificate.subject, validity(certificate)
 
 
 def read_extensions(certificate: x509.Certificate) -> x509.Extensions:

@@ -1,8 +1,8 @@
 """Path validation of a presented chain against one bundle (RFC 5280 6, X509-SVID 5.1).
 
 By the verifier of ``cryptography``: it takes anchors that are not self-signed, tries each authority of a repeated name,
-checks signatures, validity, cA, pathLen and name constraints, and refuses what is critical and unknown. It evaluates no
-URI or directory name constraint: such a path is refused.
+checks signatures, validity, cA, pathLen and name constraints (of DNS names and addresses; a path with any other is
+refused), and refuses what is critical and unknown.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from cryptography.x509.verification import (
 
 from proxy.errors import CertificateExpired, NotAnSvid, UntrustedChain
 from proxy.identity.bundle import Bundle
-from proxy.identity.certificate import UNREADABLE, check_intermediates, check_signing, validity
+from proxy.identity.certificate import UNREADABLE, check_intermediates, check_signing, find, read_extensions, validity
 from proxy.identity.svid import check_leaf
 
 MAX_CERTIFICATES = 10
@@ -29,6 +29,7 @@ MAX_CERTIFICATES = 10
 
 
 def earliest_end(path: Sequence[x509.Certificate], now: float) -> float:
+    """Return when the first of them ends. Raises CertificateExpired if one of them is not valid now."""
     earliest = float("inf")
     for certificate in path:
         not_before, not_after = validity(certificate)
@@ -39,6 +40,10 @@ def earliest_end(path: Sequence[x509.Certificate], now: float) -> float:
 
 
 def find_path(certificates: Sequence[x509.Certificate], bundle: Bundle, now: float) -> Sequence[x509.Certificate]:
+    """Return a valid path from a presented chain, leaf first, to an authority of ``bundle``.
+
+    Raises UntrustedChain, CertificateExpired or NotAnSvid.
+    """
     if not 1 <= len(certificates) < MAX_CERTIFICATES:
         raise UntrustedChain(f"a chain has at most {MAX_CERTIFICATES} certificates with its anchor")
     leaf, *above = certificates
@@ -63,7 +68,19 @@ def find_path(certificates: Sequence[x509.Certificate], bundle: Bundle, now: flo
     if len(path) < 2:
         raise UntrustedChain("the leaf itself is in the bundle")
     check_intermediates(path[1:-1], bundle.trust_domain)
+    _check_name_constraints(path[1:])
     return path
+
+
+def _check_name_constraints(signing: Sequence[x509.Certificate]) -> None:
+    """Refuse what the verifier does not evaluate: some versions of it pass over what they do not know."""
+    for certificate in signing:
+        constraints = find(read_extensions(certificate), x509.NameConstraints)
+        if constraints is None:
+            continue
+        subtrees = [*(constraints.value.permitted_subtrees or ()), *(constraints.value.excluded_subtrees or ())]
+        if not all(isinstance(subtree, x509.DNSName | x509.IPAddress) for subtree in subtrees):
+            raise UntrustedChain("a name constraint in the path cannot be evaluated")
 
 
 def _signs(_policy: Policy, certificate: x509.Certificate, _usage: x509.KeyUsage) -> None:

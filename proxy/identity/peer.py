@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from proxy.errors import (
-    CertificateExpired,
     CertificateMissing,
-    NotAnSvid,
     UnknownTrustDomain,
     UntrustedChain,
 )
@@ -23,6 +21,7 @@ from proxy.identity.certificate import check_intermediates, check_signing, read_
 from proxy.identity.path import MAX_CERTIFICATES, earliest_end, find_path
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.svid import check_leaf
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:

@@ -56,6 +56,8 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        for watched in [w for w in self._watched if w.deadline <= now]:
-            watched.on_deadline()
-        self._handle = self._loop.call_later(PERIOD_S, self._sweep) if self._watched else None
+        try:
+            for watched in [w for w in self._watched if w.deadline <= now]:
+                watched.on_deadline()
+        finally:  # the fault of one must not end the deadlines of all
+            self._handle = self._loop.call_later(PERIOD_S, self._sweep) if self._watched else None

@@ -1,4 +1,4 @@
-"""The path law: what of a request target is matched, and which targets are refused (specs 6.4, RFC 3986).
+r"""The path law: what of a request target is matched, and which targets are refused (specs 6.4, RFC 3986).
 
 We forward the target byte for byte, so the app reads it again, with a reader that we do not know: it may decode
 ``%2f`` before or after it splits at ``/``, merge ``//``, resolve ``..``, drop ``;parameters``. A policy that reads
@@ -21,8 +21,8 @@ always             ``%40`` for ``@``, and for the other characters that may stan
 empty_segment      kept (only ``/**`` matches an empty segment), and merged
 dot_segment        kept, and resolved
 encoded_slash      data within its segment, and a separator
-backslash          data within its segment, and a separator
-semicolon          data within its segment, and dropped to the end of the segment
+backslash          data within its segment, and a separator; ``\`` and ``%5c`` each for itself
+semicolon          data within its segment, and dropped to the end of the segment; ``%3b`` with ``;``, or not
 encoded_nul        data within its segment, and the end of the path
 encoded_unreserved as written, decoded alone (RFC 3986 6.2.2.2), and decoded with the characters above
 double_encoding    decoded once, and decoded twice
@@ -39,7 +39,9 @@ The query, from the first ``?``, takes no part; it is checked for bytes that no 
 """
 
 import re
+import string
 from collections.abc import Callable, Mapping
+from itertools import product
 from urllib.parse import unquote_to_bytes
 
 from proxy.errors import AmbiguousPath
@@ -68,7 +70,8 @@ _TRIPLET = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(rb"[\x01-\x1f\x7f]")
 _CUT_SHORT = re.compile(rb"[;\0][^/]*")
-_PARAMETERS = re.compile(rb"(?:;|%3B)[^/]*")
+_PARAMETERS = re.compile(rb";[^/]*")
+_DECODED_PARAMETERS = re.compile(rb"(?:;|%3B)[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 
 _KIND_OF_BYTE = dict.fromkeys(UNRESERVED, Ambiguity.ENCODED_UNRESERVED) | {
@@ -78,8 +81,19 @@ _KIND_OF_BYTE = dict.fromkeys(UNRESERVED, Ambiguity.ENCODED_UNRESERVED) | {
     0x5C: Ambiguity.BACKSLASH,
 }
 _ENCODED_KINDS = {b"%02X" % byte: kind for byte, kind in _KIND_OF_BYTE.items()}
-_NORMALIZED = {b"%02X" % byte: bytes((byte,)) for byte in UNRESERVED}
-_DECODED = _NORMALIZED | {b"%02X" % byte: bytes((byte,)) for byte in MEANINGFUL}
+
+# Whatever three bytes an encoding is written with -> how it is spelled. Tables, because an attacker chooses how many.
+_WRITTEN = [b"%%%c%c" % digits for digits in product(string.hexdigits.encode(), repeat=2)]
+_IN_CAPITALS = {written: written.upper() for written in _WRITTEN}
+
+
+def _decoding(characters: bytes) -> dict[bytes, bytes]:
+    decoded = {b"%%%02X" % byte: bytes((byte,)) for byte in characters}
+    return {written: decoded.get(capitals, capitals) for written, capitals in _IN_CAPITALS.items()}
+
+
+_NORMALIZED = _decoding(UNRESERVED)
+_DECODED = _decoding(UNRESERVED + MEANINGFUL)
 
 
 def readings(target: bytes, allow: frozenset[Ambiguity]) -> list[list[bytes]]:
@@ -158,10 +172,13 @@ def _structural_kinds(decoded: bytes) -> set[Ambiguity]:
 
 def _texts(path: bytes, found: set[Ambiguity]) -> dict[bytes, None]:
     decoded = spell(path)
-    texts = dict.fromkeys((in_capitals(path), _spell(path, _NORMALIZED), decoded))
+    texts = dict.fromkeys([in_capitals(path)])
+    if Ambiguity.ENCODED_UNRESERVED in found:
+        texts[_spell(path, _NORMALIZED)] = None
+    texts[decoded] = None
     if Ambiguity.DOUBLE_ENCODING in found:
         texts[spell(decoded.replace(b"%25", b"%"))] = None
-    for kind, act in _READERS.items():
+    for kind, act in _READERS:
         if kind in found:
             texts |= dict.fromkeys([act(text) for text in texts])
     return texts
@@ -174,11 +191,11 @@ def spell(text: bytes) -> bytes:
 
 def in_capitals(text: bytes) -> bytes:
     """Return ``text`` as it is, the hexadecimal digits of its encodings in capitals."""
-    return _spell(text, {})
+    return _spell(text, _IN_CAPITALS)
 
 
-def _spell(text: bytes, decode: Mapping[bytes, bytes]) -> bytes:
-    return _TRIPLET.sub(lambda triplet: decode.get(triplet[1].upper()) or triplet[0].upper(), text)
+def _spell(text: bytes, table: Mapping[bytes, bytes]) -> bytes:
+    return _TRIPLET.sub(lambda triplet: table[triplet[0]], text)
 
 
 def _resolve(text: bytes) -> bytes:
@@ -195,12 +212,14 @@ def _resolve(text: bytes) -> bytes:
     return b"/" + b"/".join([*kept, b"" if last in {b".", b".."} else last])
 
 
-_READERS: dict[Ambiguity, Callable[[bytes], bytes]] = {
-    Ambiguity.ENCODED_SLASH: lambda text: text.replace(b"%2F", b"/"),
-    Ambiguity.BACKSLASH: lambda text: text.replace(b"\\", b"/").replace(b"%5C", b"/"),
-    Ambiguity.ENCODED_NUL: lambda text: text.partition(b"%00")[0],
-    Ambiguity.SEMICOLON: lambda text: _PARAMETERS.sub(b"", text),
-    Ambiguity.EMPTY_SEGMENT: lambda text: _SLASHES.sub(b"/", text),
-    Ambiguity.DOT_SEGMENT: _resolve,
-}
+_READERS: tuple[tuple[Ambiguity, Callable[[bytes], bytes]], ...] = (
+    (Ambiguity.ENCODED_SLASH, lambda text: text.replace(b"%2F", b"/")),
+    (Ambiguity.BACKSLASH, lambda text: text.replace(b"\\", b"/")),
+    (Ambiguity.BACKSLASH, lambda text: text.replace(b"%5C", b"/")),
+    (Ambiguity.ENCODED_NUL, lambda text: text.partition(b"%00")[0]),
+    (Ambiguity.SEMICOLON, lambda text: _PARAMETERS.sub(b"", text)),
+    (Ambiguity.SEMICOLON, lambda text: _DECODED_PARAMETERS.sub(b"", text)),
+    (Ambiguity.EMPTY_SEGMENT, lambda text: _SLASHES.sub(b"/", text)),
+    (Ambiguity.DOT_SEGMENT, _resolve),
+)
 """What a reader may do beyond decoding, in the order in which readers do it; each is done, and is left undone."""

@@ -83,7 +83,7 @@ def refusal(error: BaseException) -> ConnectionRefusal:
     if isinstance(error, ssl.SSLCertVerificationError):
         return _verification(error)
     if isinstance(error, ssl.SSLError):
-        return _refusal_of_tls(error.reason or "")
+        return _refusal_of_tls(_reason(error))
     return HandshakeFailed("the connection ended during the TLS handshake")
 
 
@@ -98,7 +98,10 @@ def dial_failure(error: BaseException) -> UpstreamFailure:
     if isinstance(error, ssl.SSLCertVerificationError):
         return UpstreamUntrusted(_verification(error).detail)
     if isinstance(error, ssl.SSLError):
-        return _failure_of_tls(error.reason or "")
+        return _failure_of_tls(_reason(error))
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        # No loop of Python sends the alert of a handshake that failed: a sidecar that refuses us merely ends.
+        return UpstreamDown("the upstream ended the connection; it may not accept our certificate, and its log has why")
     return UpstreamDown("no connection to the upstream could be made")
 
 
@@ -131,6 +134,10 @@ def _failure_of_tls(reason: str) -> UpstreamFailure:
     if _alert(reason) in _ABOUT_OUR_CERTIFICATE:
         return UpstreamRefusedUs("the upstream does not accept our certificate")
     return UpstreamDown("the TLS handshake with the upstream failed")
+
+
+def _reason(error: ssl.SSLError) -> str:
+    return getattr(error, "reason", None) or ""  # an SSLError that Python itself makes has no such attribute
 
 
 def _alert(reason: str) -> str:

@@ -88,7 +88,9 @@ class Upstream(asyncio.Protocol):
 
     def send(self, head: bytes, method: bytes, listener: Listener) -> None:
         """Begin an exchange whose request is its head alone."""
-        self.lend_to(listener, method)
+        self.listener = listener
+        self.uses += 1
+        self.decoder.expect(method)
         self.transport.write(head)
 
     def data_received(self, data: bytes) -> None:

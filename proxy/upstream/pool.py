@@ -27,6 +27,7 @@ class Pool:
         self.endpoint = endpoint
         self.retired = False
         self._settings = settings
+        self._idle_s = settings.idle_s
         self._limits = limits
         self._dialer = dialer
         self._deadlines = deadlines
@@ -66,17 +67,22 @@ class Pool:
     def take_back(self, upstream: Upstream, now: float) -> None:
         """Take a connection back after its exchange; what cannot be used again is closed."""
         upstream.listener = None
-        upstream.idle_until = min(now + self._settings.idle_s, upstream.ends_at)
-        if not self.retired and upstream.idle_until > now and self.ledger.take_back(upstream):
-            upstream.deadline = upstream.idle_until
+        until = now + self._idle_s
+        if until > upstream.ends_at:
+            until = upstream.ends_at
+        if until > now and not self.retired and self.ledger.take_back(upstream):
+            upstream.idle_until = upstream.deadline = until
         else:
             self.discard(upstream)
 
     def discard(self, upstream: Upstream) -> None:
-        """Close a connection that is not to be used again."""
+        """Close a connection that is not to be used again. What it has not taken yet nobody waits for."""
         upstream.listener = None
         upstream.deadline = NEVER
-        upstream.transport.close()
+        if upstream.transport.get_write_buffer_size():
+            upstream.transport.abort()
+        else:
+            upstream.transport.close()
 
     def retire(self) -> None:
         """Lend no more, and close what is idle; what is on loan ends with its exchange."""

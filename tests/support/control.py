@@ -47,6 +47,16 @@ async def serving(
         assert len(server) == 0
 
 
+@contextlib.asynccontextmanager
+async def in_time(seconds: float = 10) -> AsyncIterator[None]:
+    """What takes longer fails the test: a TimeoutError is an OSError, and would pass for a refused connection."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise AssertionError(f"not in {seconds:g} s") from error
+
+
 class Caller:
     """A raw connection."""
 
@@ -73,7 +83,7 @@ class Caller:
 
     async def hear(self) -> tuple[bytes, bytes]:
         """One answer of a known length: its head, its body."""
-        async with asyncio.timeout(10):
+        async with in_time():
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = 0
             for line in head.split(b"\r\n"):
@@ -81,9 +91,9 @@ class Caller:
                     length = int(line.split(b": ")[1])
             return head, await self.reader.readexactly(length)
 
-    async def rest(self) -> bytes:
-        """Everything up to the end of the connection."""
-        async with asyncio.timeout(10):
+    async def rest(self, seconds: float = 10) -> bytes:
+        """Everything up to the end of the connection, which must come."""
+        async with in_time(seconds):
             return await self.reader.read()
 
     async def ask(self, data: bytes) -> tuple[bytes, bytes]:

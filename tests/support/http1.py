@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from proxy.errors import BadMessage, ProxyError, UpstreamBadResponse
 from proxy.http1 import write
@@ -25,7 +26,11 @@ class Message:
     def facts(self) -> tuple[object, ...]:
         """Everything that was read, as a value."""
         head = self.head
-        first = (head.method, head.target, head.authority) if isinstance(head, RequestHead) else (head.status, head.reason)
+        first = (
+            (head.method, head.target, head.authority)
+            if isinstance(head, RequestHead)
+            else (head.status, head.first_line)
+        )
         rest = (head.version, tuple(head.lines), head.held, head.length, head.keep_alive)
         return (*first, *rest, self.body, self.trailers, self.complete)
 
@@ -53,7 +58,7 @@ class Reading:
         return self.error is None and all(message.complete for message in self.messages)
 
 
-def read_requests(pieces: Iterable[bytes], limits: Limits = LIMITS) -> Reading:
+def read_requests(pieces: Iterable[bytes], limits: Limits = LIMITS, *, eof: bool = False) -> Reading:
     """Read requests from bytes that come in ``pieces``."""
     decoder = RequestDecoder(limits)
     reading = Reading()
@@ -62,6 +67,8 @@ def read_requests(pieces: Iterable[bytes], limits: Limits = LIMITS) -> Reading:
             decoder.receive(piece)
             while (event := decoder.next_event()) is not None:
                 _take(reading, event)
+        if eof:
+            decoder.receive_eof()
     except BadMessage as error:
         reading.error = error
     return reading
@@ -79,7 +86,12 @@ def read_responses(
             decoder.receive(piece)
             while (event := decoder.next_event()) is not None:
                 _take(reading, event)
-                if many and reading.messages[-1].complete and reading.messages[-1].facts[0] not in range(100, 200):
+                last = reading.messages[-1]
+                assert isinstance(last.head, ResponseHead)
+                if last.head.status == 101:
+                    decoder.release()
+                    return reading
+                if many and last.complete and last.head.status >= 200 and last.head.keep_alive:
                     decoder.expect(method)
         if eof and (end := decoder.receive_eof()) is not None:
             _take(reading, end)
@@ -102,7 +114,7 @@ def _take(reading: Reading, event: RequestHead | ResponseHead | bytes | EndOfMes
 def cut(wire: bytes, *places: int) -> Iterator[bytes]:
     """Give ``wire`` in pieces, cut at ``places``."""
     bounds = [0, *sorted({place for place in places if 0 < place < len(wire)}), len(wire)]
-    return (wire[start:end] for start, end in zip(bounds, bounds[1:], strict=False))
+    return (wire[start:end] for start, end in pairwise(bounds))
 
 
 def byte_by_byte(wire: bytes) -> Iterator[bytes]:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 HOST = b"Host: example.org\r\n"
 
-_BLOCK = re.compile(r"^#+ (?P<title>[^\n]+)$|<!-- meta=(?P<meta>\{.*?\}) -->|^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
-_SPAN = re.compile(r'off=(\d+) len=(\d+) span\[(\w+)\]="(.*)"$')
+_BLOCK = re.compile(
+    r"^#+ (?P<title>[^\n]+)$|<!-- meta=(?P<meta>\{.*?\}) -->|^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_SPAN = re.compile(r'off=(\d+) len=(\d+) span\[(\w+)\]=(?:"(.*)"|cr|lf)$')
 _HEAD = re.compile(r"headers complete (?:method=\d+|status=(\d+))")
 _ERROR = re.compile(r"off=\d+ error code=(\d+)")
 _NOT_REFUSED = {21, 22, 23}  # paused, paused for CONNECT or an upgrade, paused for HTTP/2
@@ -123,5 +126,5 @@ def read(folder: Path) -> Iterator[Case]:
                 seen[title] = seen.get(title, 0) + 1
                 name = f"{path.parent.name}/{path.stem}: {title}"
                 log = tuple(block["text"].splitlines())
-                spans = tuple((int(s[1]), int(s[2]), s[3], s[4]) for s in map(_SPAN.match, log) if s)
+                spans = tuple((int(s[1]), int(s[2]), s[3], s[4] or "") for s in map(_SPAN.match, log) if s)
                 yield Case(name + (f" #{seen[title]}" if seen[title] > 1 else ""), meta["type"], wire, log, spans)

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.yaml_text import GOOD, WHO, problems, settings, told
 
 from proxy.config.compose import compose
 from proxy.config.document import Broken, Scalar, Table
 from proxy.config.environment import expand
 from proxy.config.problem import Place
-from support.yaml_text import GOOD, WHO, problems, settings, told
 
 
 def _expanded(text: str, **environ: str) -> str:

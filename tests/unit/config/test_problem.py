@@ -1,7 +1,16 @@
 """Problems are told one a line, in the order of the file."""
 
 from proxy import errors
-from proxy.config.problem import MAX_KEY, MAX_LOGGED, MAX_PROBLEMS, ConfigInvalid, ConfigUnreadable, Place, Problem, in_order
+from proxy.config.problem import (
+    MAX_KEY,
+    MAX_LOGGED,
+    MAX_PROBLEMS,
+    ConfigInvalid,
+    ConfigUnreadable,
+    Place,
+    Problem,
+    in_order,
+)
 
 
 def _problem(line: int | None = 1, message: str = "is wrong") -> Problem:

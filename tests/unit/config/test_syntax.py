@@ -1,7 +1,6 @@
 """What the parser says, in the words of the person who made the mistake."""
 
 import pytest
-
 from support.yaml_text import GOOD, only
 
 
@@ -20,7 +19,7 @@ from support.yaml_text import GOOD, only
         ("a: %x\n", 1, "a value that starts with this character needs quotes"),
         ('a: "\\q"\n', 1, "this escape is not YAML: use single quotes"),
         ("a: 1\nb: \x07\n", 2, "a control character is in the file"),
-        ("a: 1\nb\n\nc: 2\n", 3, "a ':' is missing after this key"),
+        ("a: 1\nb\n\nc: 2\n", 4, "the key on line 2 has no ':' after it"),
         ("%YAML 3.0\n---\na: 1\n", 1, "the file is not YAML from here on"),
         ('a: "\\UFFFFFFFF"\n', None, "an escape or a directive that is none"),
     ],

@@ -189,9 +189,9 @@ async def test_what_the_codec_refuses_is_told_and_ends(raw: bytes, expected: int
 
 async def test_http_1_0_is_answered_and_ends() -> None:
     """An old probe gets its answer."""
-    async with serving(limits=SHORT) as (_, port), Caller.to(port) as caller:
+    async with serving(limits=ControlLimits(linger_s=30)) as (_, port), Caller.to(port) as caller:
         await caller.say(b"GET /old HTTP/1.0\r\n\r\n")
-        assert (await caller.rest()).endswith(b"GET /old? 0")
+        assert (await caller.rest(3)).endswith(b"GET /old? 0")  # the end is told, not lingered out
 
 
 async def test_a_handler_that_fails_is_500_and_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -338,6 +338,26 @@ async def test_a_caller_that_does_not_read_holds_one_answer_and_then_ends() -> N
         await caller.say(get() * 100)
         await until(lambda: len(server) == 0)
     assert served <= 3
+
+
+async def test_nothing_is_done_for_a_caller_that_does_not_read() -> None:
+    """Also not for what it asks later; when it reads again, all of it is answered."""
+    served = 0
+
+    async def handler(_: Request) -> Response:
+        nonlocal served
+        served += 1
+        return Response(200, b"m" * 8_000_000)
+
+    async with serving(handler) as (_, port), Caller.to(port) as caller:
+        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        for _ in range(3):
+            await caller.say(get())
+            await asyncio.sleep(0.05)
+        assert served == 1
+        caller.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(3):
+            assert len((await caller.hear())[1]) == 8_000_000
 
 
 async def test_pipelined_bytes_wait_in_the_kernel() -> None:

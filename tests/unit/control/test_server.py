@@ -161,6 +161,21 @@ def test_who_has_no_good_identity_gets_no_answer(kind: EventLoop, tmp_path: Path
     on(kind, test)
 
 
+@KINDS
+def test_who_has_no_good_identity_holds_no_connection(kind: EventLoop, tmp_path: Path) -> None:
+    """TLS is content with a foreign name under our root; it is ended at once, without waiting for a request."""
+
+    async def test() -> None:
+        async with mesh(tmp_path, kind, ControlLimits(idle_s=60)) as made:
+            stranger = made.caller("spiffe://other.org/a")
+            with contextlib.suppress(OSError):
+                async with Caller.to(made.port, stranger) as caller:
+                    assert await caller.rest(3) == b""
+            assert len(made.server) == 0
+
+    on(kind, test)
+
+
 async def test_who_says_nothing_in_the_handshake_is_ended(tmp_path: Path) -> None:
     """A caller that connects to the TLS port and waits holds no place for longer than the deadline."""
     async with mesh(tmp_path, limits=ControlLimits(handshake_s=0.2)) as made, Caller.to(made.port) as caller:

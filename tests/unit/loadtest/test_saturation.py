@@ -1,23 +1,30 @@
-"""wrk's report."""
+"""wrk's report, and what is made of it."""
 
 from dataclasses import replace
 
-from loadtest.saturation import HIDDEN, Saturation, command, parse
+import pytest
 
-GOOD = Saturation(
+from loadtest.saturation import HIDDEN, Saturation, Slice, command, parse
+
+SLICE = Slice(
     requests=10,
-    requests_per_s=5.0,
+    seconds=1.0,
     errors={},
-    egress_us=30.0,
-    ingress_us=34.0,
     p50_ms=1.0,
     p99_ms=2.0,
-    proxies_core=1.0,
+    wall_s=1.0,
+    egress_s=300e-6,
+    ingress_s=340e-6,
+    backend_s=0.2,
+    proxies_core=0.05,
     load_core=0.4,
-    backend_share=0.2,
-    others_on_proxies_core=0.0,
     stolen=0.0,
 )
+
+
+def saturation(*slices: Slice) -> Saturation:
+    """Of one round."""
+    return Saturation(slices=slices)
 
 
 def test_the_report_is_found_among_wrks_own_lines() -> None:
@@ -25,21 +32,34 @@ def test_the_report_is_found_among_wrks_own_lines() -> None:
     assert parse('Running 1s test @ http://x\n  1 threads\n{"requests":7}\n')["requests"] == 7
 
 
-def test_one_error_spoils_a_run() -> None:
+def test_one_error_spoils_a_round() -> None:
     """A proxy that refuses is fast."""
-    assert not GOOD.bad
-    assert replace(GOOD, errors={"status": 1}).bad == "errors: 1 status"
-    assert replace(GOOD, requests=0).bad
+    assert not saturation(SLICE, SLICE).bad
+    refused = replace(SLICE, errors={"status": 1})
+    assert saturation(SLICE, refused, refused).bad == "errors: 2 status"
+    assert saturation(replace(SLICE, requests=0)).bad
 
 
-def test_the_total_is_that_of_both_proxies() -> None:
-    """Egress and ingress."""
-    assert GOOD.total_us == 64.0
+def test_cpu_per_request_is_the_sum_over_the_sum() -> None:
+    """A slow second has fewer requests and weighs less; the total is that of both proxies."""
+    found = saturation(SLICE, replace(SLICE, requests=30, ingress_s=1660e-6))
+    assert found.ingress_us == pytest.approx(50.0)
+    assert found.egress_us == pytest.approx(15.0)
+    assert found.total_us == pytest.approx(65.0)
+    assert found.requests_per_s == pytest.approx(20.0)
+
+
+def test_a_turn_with_company_on_its_core_is_noisy() -> None:
+    """It still counts: an honest table says so instead of choosing its rounds."""
+    assert not saturation(SLICE).noisy
+    crowded = saturation(SLICE, replace(SLICE, proxies_core=0.2))
+    assert crowded.noisy
+    assert not crowded.bad
 
 
 def test_the_command_sends_host_and_token() -> None:
     """And the one for readers hides the token."""
-    call = command("wrk", 1, HIDDEN, seconds=3, connections=32)
+    call = command("wrk", 1, HIDDEN, connections=32)
     assert call[call.index("-H") + 1] == "Host: orders"
     assert f"Txn-Token: {HIDDEN}" in call
     assert call[-1] == "http://127.0.0.1:1/orders/1"

@@ -18,7 +18,7 @@ def test_a_permit_cannot_be_made_without_the_seal() -> None:
         Permit(seal=None, rule="r", route="/")
     permit = grant(rule(routes=[("GET /a", ())])).permit(b"GET", b"/a", token(), NOW)
     with pytest.raises((TypeError, ValueError)):
-        replace(permit, rule="another")
+        replace(permit, rule="another")  # type: ignore[call-arg]
 
 
 def test_a_permit_cannot_be_changed() -> None:

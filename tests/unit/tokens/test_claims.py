@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import ABSENT, TokenMint
 
@@ -123,6 +123,7 @@ def test_repr_names_no_person() -> None:
     assert not any(name in shown for name in ("alice", "bob", "carol"))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["iat", "aud", "exp", "txn", "sub", "scope", "req_wl", "iss", "tctx", "rctx"]),

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.tokens.encoding import (
@@ -18,6 +18,7 @@ from proxy.tokens.encoding import (
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=200))
 def test_base64url_round_trip(value: bytes) -> None:
     """What is encoded decodes to itself, and the encoding is the one of the standard library without padding."""
@@ -26,6 +27,7 @@ def test_base64url_round_trip(value: bytes) -> None:
     assert decode_base64url(encoded) == value
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=40))
 def test_whatever_decodes_is_canonical(raw: bytes) -> None:
     """No second spelling of any bytes is ever accepted."""
@@ -76,6 +78,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(), json_values, max_size=4))
 def test_json_round_trip(value: dict[str, Any]) -> None:
     """Any JSON object is read as the standard library reads it, escaped or not."""

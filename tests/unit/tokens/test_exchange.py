@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fetch import json_answer
 from support.tokens import ABSENT, compact_json
@@ -42,6 +42,7 @@ def test_request() -> None:
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text(max_size=20), st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=3), st.text(max_size=10))
 def test_nothing_gets_out_of_its_parameter(subject: str, scopes: list[str], audience: str) -> None:
     """Whatever stands in a value, the form has these parameters and the JSON this one member."""
@@ -173,6 +174,7 @@ def test_answer_n_and_n_plus_1() -> None:
         read_answer(json_answer(body + b" "))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.integers(100, 599),
     st.binary(max_size=30) | st.dictionaries(st.sampled_from([*GOOD, "error"]), st.text()).map(compact_json),

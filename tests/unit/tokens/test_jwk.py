@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import ABSENT, TokenMint
 
@@ -165,6 +165,7 @@ def test_equal_keys_are_equal() -> None:
     assert read_jwk(EC) != read_jwk(TokenMint().forger().jwk)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["kty", "crv", "alg", "use", "key_ops", "kid", "x", "y", "n", "e"]),

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import TokenMint, compact_json
 
@@ -118,6 +118,7 @@ def test_equal_sets_are_equal() -> None:
     assert KeySet.parse(ONE.jwks()) != KeySet.parse(ONE.jwks(TWO))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_nothing_but_keys_invalid_is_raised(jwks: bytes) -> None:
     """Random bytes are KeysInvalid and nothing else."""

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from support.tokens import TokenMint
 
@@ -113,7 +115,20 @@ def test_an_ecdsa_signature_in_der_is_refused(algorithm: str) -> None:
     """Only r and s side by side, never ASN.1."""
     mint = TokenMint(algorithm=algorithm)
     assert isinstance(mint.private, ec.EllipticCurvePrivateKey)
-    from cryptography.hazmat.primitives import hashes
-
-    der = mint.private.sign(b"signed", ec.ECDSA(hashes.SHA256()))
+    der = mint.private.sign(b"signed", ec.ECDSA(SHA256()))
     assert not verifies(read_jwk(mint.jwk), der, b"signed")
+
+
+@pytest.mark.parametrize("algorithm", ["PS256", "PS384", "PS512"])
+def test_the_salt_of_pss_is_as_long_as_its_hash(algorithm: str) -> None:
+    """RFC 7518 section 3.5; and one hash for both uses."""
+    mint = TokenMint(algorithm=algorithm)
+    assert isinstance(mint.private, rsa.RSAPrivateKey)
+    key = read_jwk(mint.jwk)
+    digest = {"PS256": SHA256(), "PS384": SHA384(), "PS512": SHA512()}[algorithm]
+    for salt in (0, 20, digest.digest_size - 1, digest.digest_size, digest.digest_size + 1):
+        signature = mint.private.sign(b"signed", PSS(MGF1(digest), salt), digest)
+        assert verifies(key, signature, b"signed") == (salt == digest.digest_size)
+    mixed = SHA256() if algorithm == "PS512" else SHA512()
+    other = mint.private.sign(b"signed", PSS(MGF1(mixed), digest.digest_size), digest)
+    assert not verifies(key, other, b"signed")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import ABSENT, TokenMint, compact_json
 
@@ -210,7 +210,7 @@ def test_no_byte_can_be_changed(algorithm: str) -> None:
                 verify(raw[:place] + bytes([other]) + raw[place + 1 :], keys, NOW, EXPECT)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(TOKENS)), st.data())
 def test_no_mutation_verifies(algorithm: str, data: st.DataObject) -> None:
     """Bytes replaced, put in, taken out, or swapped between the parts: never the token, and never another error."""
@@ -249,6 +249,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     header=st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "x"]), json_values, max_size=3),
     claims=json_values,

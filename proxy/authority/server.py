@@ -1,0 +1,91 @@
+"""The endpoints: ``POST /token``, ``GET /jwks``, ``GET /bundle``, all behind mTLS with an SVID of the domain."""
+
+import base64
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from proxy.authority.ca import Root
+from proxy.authority.form import InvalidForm, read_form
+from proxy.authority.issue import Rules, TokenRefused, answer, issue
+from proxy.authority.keys import SigningKey, ec_members, jwks, sign, signer
+from proxy.control.message import NO_STORE, Request, Response, problem
+
+FORM = "application/x-www-form-urlencoded"
+
+REFRESH_HINT_S = 300
+"""SPIFFE's default (specs 2.5)."""
+
+_JSON = "application/json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """The handler of the control server. ``txn`` gives the id of a new transaction."""
+
+    rules: Rules
+    bundle: bytes
+    keys: Callable[[], Sequence[SigningKey]]
+    now: Callable[[], float]
+    txn: Callable[[], str]
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        match request.path, request.method:
+            case "/token", "POST":
+                return self._token(request)
+            case "/jwks", "GET":
+                return Response(200, jwks(self.keys()), "application/jwk-set+json")
+            case "/bundle", "GET":
+                return Response(200, self.bundle, _JSON)
+            case "/token" | "/jwks" | "/bundle" as path, _:
+                allowed = "POST" if path == "/token" else "GET, HEAD"
+                return problem(405, f"this endpoint takes {allowed}", fields=(("Allow", allowed),))
+            case _:
+                return problem(404, "there are /token, /jwks and /bundle")
+
+    def _token(self, request: Request) -> Response:
+        if request.peer is None:  # the server has not asked for an identity: a fault of whoever built it
+            return _refused(TokenRefused("invalid_client", "a client certificate is required"), "nobody")
+        try:
+            now = self.now()
+            claims = issue(_form(request), request.peer, self.rules, now, self.txn())
+        except TokenRefused as refusal:
+            return _refused(refusal, request.peer.uri)
+        token = sign(signer(self.keys(), now), claims)
+        _log.info("token issued: client=%s txn=%s scope=%s", request.peer.uri, claims["txn"], claims["scope"])
+        body = json.dumps(answer(token, claims["exp"] - claims["iat"])).encode()
+        return Response(200, body, _JSON, (NO_STORE,))
+
+
+def spiffe_bundle(root: Root) -> bytes:
+    """Write the SPIFFE bundle (specs 2.5). It never changes: the root is never rotated, so its sequence is 1."""
+    x5c = base64.b64encode(root.certificate.public_bytes(Encoding.DER)).decode("ascii")
+    key = {**ec_members(root.key.public_key()), "use": "x509-svid", "x5c": [x5c]}
+    document = {"spiffe_sequence": 1, "spiffe_refresh_hint": REFRESH_HINT_S, "keys": [key]}
+    return json.dumps(document, indent=2).encode()
+
+
+def _form(request: Request) -> dict[str, str]:
+    if request.fields.get("content-type", "").partition(";")[0].strip().lower() != FORM:
+        raise TokenRefused("invalid_request", f"the body must be {FORM}")
+    if request.query:
+        raise TokenRefused("invalid_request", "parameters belong into the body, not into the URL")
+    if "authorization" in request.fields:
+        raise TokenRefused("invalid_request", "authenticate by the client certificate alone")
+    try:
+        return read_form(request.body)
+    except InvalidForm as error:
+        raise TokenRefused("invalid_request", str(error)) from error
+
+
+def _refused(refusal: TokenRefused, client: str) -> Response:
+    """Answer as RFC 6749 section 5.2 says: 400, since no client here uses the Authorization field."""
+    _log.info("token refused: client=%s error=%s (%s)", client, refusal.error, refusal.description)
+    body = json.dumps({"error": refusal.error, "error_description": refusal.description}).encode()
+    return Response(400, body, _JSON, (NO_STORE,))

@@ -1,0 +1,14 @@
+"""A mesh for each file: its sidecars and apps are shared by the tests in it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.mesh import Mesh, mesh_in
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A trust domain in a folder of its own; every process in it ends with the file."""
+    with mesh_in(tmp_path_factory.mktemp("mesh")) as made:
+        yield made

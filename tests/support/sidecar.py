@@ -1,0 +1,170 @@
+"""One real ``svidecar run`` process: its ports, its log, its metrics, and what the kernel says of it."""
+
+import contextlib
+import http.client
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+START_S = 20.0
+POLL_S = 0.02
+
+COMMAND = (sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "proxy", "run", "--config")
+"""In development mode: what is not awaited, not closed or too slow is said."""
+
+_FAULTS = re.compile(r"Traceback|ResourceWarning|never awaited|never retrieved|Fatal error|exception_handler")
+"""Lines that a sidecar must never write, whatever is done to it."""
+
+
+def wait_until(condition: Callable[[], object], what: str = "", timeout_s: float = 10.0) -> None:
+    """Wait until ``condition`` holds."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, f"waited for {timeout_s:g} s: {what}"
+        time.sleep(POLL_S)
+
+
+class Sidecar:
+    """One process; its ports are known when it is made."""
+
+    def __init__(self, config: Path, **environ: str) -> None:
+        self.config = config
+        self.process = subprocess.Popen(
+            [*COMMAND, str(config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environ},
+        )
+        self.lines: list[str] = []
+        self._seen: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.ports = self._wait_for_ports()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self._seen.put(line)
+        self._seen.put("")
+
+    def _wait_for_ports(self) -> dict[str, int]:
+        until = time.monotonic() + START_S
+        while True:
+            line = self._seen.get(timeout=max(0.1, until - time.monotonic()))
+            if not line:
+                raise AssertionError("the sidecar did not start:\n" + "".join(self.lines))
+            found = dict(re.findall(r"\b(health|metrics|admin|inbound|outbound) (\d+)", line))
+            if "health" in found:
+                return {name: int(port) for name, port in found.items()}
+
+    # ---- what it says
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return "".join(self.lines)
+
+    @property
+    def faults(self) -> list[str]:
+        """Lines that it must never write."""
+        return [line for line in self.lines if _FAULTS.search(line)]
+
+    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> None:
+        """Wait until a line holds ``text``."""
+        wait_until(lambda: text in self.log, f"no line with {text!r}", timeout_s)
+
+    def get(self, port: str, path: str) -> tuple[int, str]:
+        """GET from one of the operators' ports."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=10)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        finally:
+            connection.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether every gate is open."""
+        return self.get("health", "/healthz/ready")[0] == 200
+
+    def wait_until_ready(self, timeout_s: float = START_S) -> "Sidecar":
+        """Wait until every gate is open."""
+        wait_until(lambda: self.ready, "ready", timeout_s)
+        return self
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of the samples of ``name`` that have these labels; 0 where there is none."""
+        total = 0.0
+        for line in self.get("metrics", "/metrics")[1].splitlines():
+            match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+            if match is None or match[1] != name:
+                continue
+            have = dict(re.findall(r'(\w+)="([^"]*)"', match[2] or ""))
+            if labels.items() <= have.items():
+                total += float(match[3])
+        return total
+
+    def decisions(self, **labels: str) -> float:
+        """Count of verdicts with these labels."""
+        return self.metric("svidecar_decisions_total", **labels)
+
+    def wait_for_decision(self, count: float = 1, **labels: str) -> None:
+        """Wait until so many verdicts with these labels were given."""
+        wait_until(lambda: self.decisions(**labels) >= count, f"{count} decisions {labels}")
+
+    def open_connections(self, direction: str = "inbound") -> float:
+        """Connections that may speak, and those that still shake hands."""
+        return self.metric("svidecar_connections", direction=direction)
+
+    # ---- what the kernel says of it
+
+    @property
+    def resident_bytes(self) -> int:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1]) * 1024
+
+    @property
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    # ---- ending
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = 10.0) -> int:
+        """Wait until it has ended by itself; give the exit code."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        self._reader.join(5)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+    def stop(self, timeout_s: float = 10.0) -> int:
+        """End it at once and give the exit code; two signals leave no grace."""
+        while self.process.poll() is None and timeout_s > 0:
+            with contextlib.suppress(ProcessLookupError):
+                self.signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.1)
+            timeout_s -= 0.1
+        return self.wait(1)
