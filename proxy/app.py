@@ -96,7 +96,7 @@ class Sidecar:
             time.monotonic,
             lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
         )
-        fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
+        self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.token_service = self._make_token_service(fetch)
@@ -309,6 +309,7 @@ class Sidecar:
         await self.keys.close()
         if self.token_service is not None:
             await self.token_service.close()
+        self._fetch.close()
         await self.tasks.close()
         self.deadlines.close()
         self.access_log.close()

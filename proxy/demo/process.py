@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,7 +67,7 @@ class Process:
         """What it has written so far."""
         return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
 
-    async def until(self, look: Callable[[], Found | None], what: str, timeout_s: float = START_S) -> Found:
+    async def until(self, look: Callable[[], Awaitable[Found | None]], what: str, timeout_s: float = START_S) -> Found:
         """Wait until ``look`` gives something; ``what`` names it in the message of a failure.
 
         Raises:
@@ -75,7 +75,7 @@ class Process:
 
         """
         deadline = time.monotonic() + timeout_s
-        while (found := look()) is None:
+        while (found := await look()) is None:
             self.check()
             if time.monotonic() >= deadline:
                 advice = "Is this machine very busy? Try again when it is quieter."

@@ -25,6 +25,7 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     timeout = 60
+    wbufsize = -1  # head and body in one segment: in two, the second waits 40 ms for the other side's delayed ACK
     name: ClassVar[str]
     next_hop: ClassVar[tuple[str, int, str] | None] = None
 

@@ -167,6 +167,8 @@ class Exchange:
             if event.__class__ is bytes:
                 self.response_bytes += len(event)
                 pieces.append(chunk(event) if self._chunk_answer else event)
+                if decoder.wants_more:
+                    return
             elif event.__class__ is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
                     return

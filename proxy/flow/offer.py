@@ -21,7 +21,7 @@ def offer(exchange: Exchange, authority: bytes, own: list[bytes]) -> bytes:
 
     Raises:
         LoopDetected: the request has passed here before (RFC 9110 section 7.6.3).
-        MethodRefused: TRACE, which would send every field back, the token among them.
+        MethodRefused: TRACE, which would send every field back, the token among them; OPTIONS that may go no further.
 
     """
     head = exchange.head
@@ -66,8 +66,10 @@ def _rarely(head: RequestHead, lines: list[bytes]) -> None:
     else:
         held.pop(b"upgrade", None)  # any other protocol is stripped, h2c first of all (specs 6.7)
     hops = decimal(held[b"max-forwards"][0]) if b"max-forwards" in held else None
+    if hops == 0 and head.method == b"OPTIONS":
+        raise MethodRefused("Max-Forwards is 0: OPTIONS would have to be answered here, where it is not served")
     if hops is not None:
-        lines.append(b"Max-Forwards: %d" % (max(0, hops - 1) if head.method == b"OPTIONS" else hops))
+        lines.append(b"Max-Forwards: %d" % (hops - 1 if head.method == b"OPTIONS" else hops))
     if options:
         lines.append(b"Connection: " + b", ".join(options))
 

@@ -12,6 +12,10 @@ from proxy.http1.message import END, EndOfMessage
 class Body(Protocol):
     """What is to come after a head."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its end may be given without another byte."""
+
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""
 
@@ -23,6 +27,11 @@ class CountedBody:
 
     def __init__(self, length: int) -> None:
         self.remaining = length
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its end may be given without another byte."""
+        return self.remaining == 0
 
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""
@@ -41,6 +50,8 @@ class BodyUntilClose:
     """A body that ends with the connection: ``take`` never gives its end."""
 
     __slots__ = ()
+
+    is_whole = False
 
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""

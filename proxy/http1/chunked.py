@@ -22,6 +22,8 @@ class ChunkedBody:
 
     __slots__ = ("_limits", "_options", "_remaining", "_state")
 
+    is_whole = False
+
     def __init__(self, limits: Limits, options: AbstractSet[bytes] = frozenset()) -> None:
         self._limits = limits
         self._options = options

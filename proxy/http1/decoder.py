@@ -24,6 +24,11 @@ class _Decoder:
         """How many received bytes no event has given out yet."""
         return len(self._buffer)
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether a body is under way and nothing of it is buffered: the next event needs bytes."""
+        return not self._buffer and self._body is not None and not self._body.is_whole
+
     def receive(self, data: bytes) -> None:
         """Take bytes that came."""
         self._buffer = self._buffer + data if self._buffer else data

@@ -34,7 +34,8 @@ def _declared(held: dict[bytes, list[bytes]], version: int) -> int | None:
             raise BadFraming("Transfer-Encoding beside Content-Length")
         if version == 0:
             raise BadFraming("Transfer-Encoding in HTTP/1.0")
-        _judge_codings([coding.strip(b" \t").lower() for value in codings for coding in value.split(b",")])
+        if codings != [b"chunked"]:
+            _judge_codings([coding.strip(b" \t").lower() for value in codings for coding in value.split(b",")])
         return CHUNKED
     if lengths is None:
         return UNTIL_CLOSE

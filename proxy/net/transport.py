@@ -18,6 +18,15 @@ import uvloop
 SHUTDOWN_S = 2.0
 """How long a closing TLS connection waits for the other side's close_notify."""
 
+_RECORD_BYTES = 16 * 1024 + 64
+INCOMING_BYTES = 8 * _RECORD_BYTES
+OUTGOING_BYTES = 4 * _RECORD_BYTES
+"""What aiofastnet takes from and gives to the kernel at once, in whole TLS records.
+
+Its own default is 16 both ways. Measured with ``loadtest.spine --phases stream`` as CPU per GB beside Envoy's in the
+same run: 16/16 1.21, 8/4 1.01, 4/2 1.11. What is encrypted should still be in the cache when it is sent.
+"""
+
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -55,7 +64,7 @@ class Transports:
         handshake_timeout_s: float,
     ) -> tuple[asyncio.Transport, P]:
         """Wrap a socket that was accepted; with a context, after the TLS handshake as server."""
-        options = _tls_options(context, handshake_timeout_s)
+        options = self._tls_options(context, handshake_timeout_s)
         if self._fast:
             return await aiofastnet.connect_accepted_socket(self.loop, factory, sock, **options)
         transport, protocol = await self.loop.connect_accepted_socket(factory, sock, **options)
@@ -73,7 +82,7 @@ class Transports:
 
         ``server_hostname`` is sent as SNI; whether it is also compared with the certificate, the context says.
         """
-        options = _tls_options(context, handshake_timeout_s)
+        options = self._tls_options(context, handshake_timeout_s)
         if context is not None:
             options["server_hostname"] = server_hostname
         if self._fast:
@@ -81,8 +90,10 @@ class Transports:
         transport, protocol = await self.loop.create_connection(factory, sock=sock, **options)
         return transport, protocol
 
-
-def _tls_options(context: ssl.SSLContext | None, handshake_timeout_s: float) -> dict[str, Any]:
-    if context is None:
-        return {}
-    return {"ssl": context, "ssl_handshake_timeout": handshake_timeout_s, "ssl_shutdown_timeout": SHUTDOWN_S}
+    def _tls_options(self, context: ssl.SSLContext | None, handshake_timeout_s: float) -> dict[str, Any]:
+        if context is None:
+            return {}
+        options = {"ssl": context, "ssl_handshake_timeout": handshake_timeout_s, "ssl_shutdown_timeout": SHUTDOWN_S}
+        if self._fast:
+            options |= {"ssl_incoming_bio_size": INCOMING_BYTES, "ssl_outgoing_bio_size": OUTGOING_BYTES}
+        return options

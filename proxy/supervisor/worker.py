@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from proxy.app import Sidecar
 from proxy.config.settings import SidecarSettings
@@ -28,14 +29,25 @@ POLL_S = 0.05
 def run(settings: SidecarSettings, config_path: Path) -> int:
     """Run until told to end; give the exit code: 0, or 1 when it could not start or the grace was not enough."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiofastnet").setLevel(logging.WARNING)  # it tells of each first connection
+    logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)  # it tells of each failed handshake, which we count
     with asyncio.Runner(loop_factory=lambda: new_loop(settings.event_loop)) as runner:
         return runner.run(_run(settings, config_path))
 
 
+def _on_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line what a transport could not tell anybody else; aiofastnet gives a class where others an object."""
+    fault = context.get("exception")
+    if isinstance(fault, OSError) or (isinstance(fault, type) and issubclass(fault, OSError)):
+        _log.debug("a connection ended: %r", fault)
+    else:
+        _log.error("%s", context.get("message"), exc_info=fault if isinstance(fault, BaseException) else None)
+
+
 async def _run(settings: SidecarSettings, config_path: Path) -> int:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_fault)
     try:
-        sidecar = Sidecar(settings, asyncio.get_running_loop())
+        sidecar = Sidecar(settings, loop)
     except (ProxyError, ValueError) as error:
         _log.error("%s cannot start: %s", settings.service, error)
         return 1

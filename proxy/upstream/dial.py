@@ -1,6 +1,8 @@
 """Opening a connection: resolve, connect, shake hands, and see who is there. Each failure has its reason."""
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable
@@ -118,6 +120,9 @@ class Dialer:
         raise UpstreamDown(f"nothing answers at {endpoint}: {why}") from failure
 
     async def _resolve(self, endpoint: Endpoint) -> Addresses:
+        with contextlib.suppress(ValueError):  # a literal needs no resolver, and no thread for it
+            version = ipaddress.ip_address(endpoint.host).version
+            return [(socket.AF_INET if version == 4 else socket.AF_INET6, (endpoint.host, endpoint.port))]
         try:
             found = await self._transports.loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
         except socket.gaierror as error:

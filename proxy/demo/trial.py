@@ -1,0 +1,138 @@
+"""Carries out the cases, and reads in the access logs what became of each.
+
+A request is found again by its trace id, in every log: so one that went further than it should is seen too. A
+connection that was refused before HTTP has none: its record is the one that the attempt has added.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.authority.ca import make_root
+from proxy.authority.keys import signer
+from proxy.authority.state import KEY, SVID, State
+from proxy.demo.caller import Answer, ask, peer_context, request
+from proxy.demo.cases import FOREIGN, Attempt, Case, Door
+from proxy.demo.configuration import SIDECARS, TRUST_DOMAIN
+from proxy.demo.mesh import Mesh
+from proxy.demo.mint import Mint
+from proxy.demo.outcome import Outcome, Record, judge
+from proxy.identity.spiffe_id import SpiffeId
+from proxy.observe.access_log import FLUSH_S
+
+RECORDS_S = 3.0
+"""How long a record may take to be written; it takes ``FLUSH_S``."""
+
+_POLL_S = 0.01
+
+_LIFETIME_S = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tried:
+    case: Case
+    trace_id: str
+    answer: Answer | None
+    hung: bool
+    refused: list[Record]
+
+
+async def try_all(mesh: Mesh, cases: Sequence[Case]) -> list[Outcome]:
+    """Try each case once, one after the other."""
+    driver, logs = Driver(mesh), Logs({name: mesh.access_log(name) for name in SIDECARS})
+    tried = [await _try(case, driver, logs) for case in cases]
+    await logs.wait_for_requests({each.trace_id: len(each.case.ways) for each in tried if each.case.status})
+    return [judge(each.case, each.answer, each.refused + logs.of(each.trace_id), hung=each.hung) for each in tried]
+
+
+async def _try(case: Case, driver: "Driver", logs: "Logs") -> _Tried:
+    trace_id, before = secrets.token_hex(16), len(logs.refused_connections())
+    try:
+        answer, hung = await driver.carry_out(case.attempt, trace_id), False
+    except TimeoutError:
+        answer, hung = None, True
+    refused = [] if case.status else await logs.wait_for_refused(before)
+    return _Tried(case=case, trace_id=trace_id, answer=answer, hung=hung, refused=refused)
+
+
+class Driver:
+    """Asks as a user of edge, as the app of edge, or as a peer of the mesh with an SVID and tokens of its choice."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        now = time.time()
+        self._mesh = mesh
+        self._mint = Mint(key=signer(State(mesh.state).signing_keys(), now), trust_domain=TRUST_DOMAIN, now=now)
+        _make_foreign(mesh.svid(FOREIGN), now)
+
+    async def carry_out(self, attempt: Attempt, trace_id: str) -> Answer | None:
+        """Do it, and give what came back of the last request; see ``ask``. Raises TimeoutError."""
+        for _ in range(attempt.warm_up):
+            await self._send(attempt, secrets.token_hex(16))
+        return await self._send(attempt, trace_id)
+
+    async def _send(self, attempt: Attempt, trace_id: str) -> Answer | None:
+        mesh = self._mesh
+        fields = [("traceparent", f"00-{trace_id}-{secrets.token_hex(8)}-01")]
+        fields += [("Txn-Token", kind(self._mint)) for kind in attempt.tokens]
+        raw = request(attempt.method, attempt.target, attempt.host, fields, attempt.body)
+        match attempt.door:
+            case Door.APP:
+                return await ask(mesh.app_ports["edge"], raw)
+            case Door.OUTBOUND:
+                return await ask(mesh.ports["edge"]["outbound"], raw)
+            case Door.INBOUND:
+                context = peer_context(mesh.svid(attempt.peer), mesh.bundle) if attempt.peer is not None else None
+                return await ask(mesh.ports["orders"]["inbound"], raw, context)
+
+
+class Logs:
+    """The access logs of all sidecars, by name."""
+
+    def __init__(self, paths: dict[str, Path]) -> None:
+        self._paths = paths
+
+    def of(self, trace_id: str) -> list[Record]:
+        """Give the records of one request."""
+        return [record for record in self._read() if record.get("trace_id") == trace_id]
+
+    def refused_connections(self) -> list[Record]:
+        """Give the records of connections that orders has refused."""
+        return [r for r in self._read() if r["sidecar"] == "orders" and r["kind"] == "connection"]
+
+    async def wait_for_refused(self, before: int) -> list[Record]:
+        """Wait for one more than there were before."""
+        until = time.monotonic() + RECORDS_S
+        while len(found := self.refused_connections()) <= before and time.monotonic() < until:
+            await asyncio.sleep(_POLL_S)
+        return found[before:]
+
+    async def wait_for_requests(self, wanted: dict[str, int]) -> None:
+        """Wait until each trace id has its number of records, and a moment more: for records that should not be."""
+        until = time.monotonic() + RECORDS_S
+        while time.monotonic() < until:
+            seen = [record.get("trace_id") for record in self._read()]
+            if all(seen.count(trace_id) >= count for trace_id, count in wanted.items()):
+                break
+            await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(2 * FLUSH_S)
+
+    def _read(self) -> list[Record]:
+        return [
+            {"sidecar": name, **json.loads(line)} for name, path in self._paths.items() for line in _whole_lines(path)
+        ]
+
+
+def _whole_lines(path: Path) -> Iterable[bytes]:
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _make_foreign(folder: Path, now: float) -> None:
+    """Write the SVID of somebody else's CA, which takes the name of our trust domain, and edge's."""
+    issued = make_root(TRUST_DOMAIN, now).issue(SpiffeId(trust_domain=TRUST_DOMAIN, path="/edge"), now, _LIFETIME_S)
+    folder.mkdir()
+    (folder / SVID).write_bytes(issued.chain_pem)
+    (folder / KEY).write_bytes(issued.key_pem)
