@@ -16,12 +16,14 @@ from typing import Any, Protocol
 from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError
 from proxy.flow.account import Account
 from proxy.flow.exchange import Exchange
+from proxy.flow.farewell import Farewell
 from proxy.flow.rescue import RESCUES, rescue
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import ListenerSettings
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
 from proxy.http1.message import EndOfMessage, RequestEvent, RequestHead
+from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.observe.catalog import Direction
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
@@ -29,9 +31,6 @@ from proxy.upstream.pool import Pool
 
 READ_AHEAD_BYTES = 65536
 """What may wait undecoded behind a request in progress: one head's worth; then the sender is told to stop."""
-
-LINGER_BYTES = 1024 * 1024
-"""What is read and dropped after an early answer: who sends more than that does not read the answer either."""
 
 
 class Owner(Protocol):
@@ -66,12 +65,10 @@ class Downstream(asyncio.Protocol):
     """See the module. ``deadline`` is seconds on the loop's clock."""
 
     __slots__ = (
-        "_cut_at",
         "_decoder",
         "_ended",
+        "_farewell",
         "_in_head",
-        "_lingered_bytes",
-        "_lingering",
         "_lost",
         "_paused",
         "_pumping",
@@ -99,9 +96,7 @@ class Downstream(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._in_head = False  # its deadline runs
         self._ended = False  # the caller has sent its last byte; what it had sent before is answered
-        self._cut_at = NEVER
-        self._lingering = False
-        self._lingered_bytes = 0
+        self._farewell: Farewell | None = None
         self._lost = False
         self._paused = False
         self._pumping = False
@@ -122,7 +117,7 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        if self._lingering or self._tunnel is not None:
+        if self._farewell is not None or self._tunnel is not None:
             self._divert(data)
             return
         self._decoder.receive(data)
@@ -132,10 +127,8 @@ class Downstream(asyncio.Protocol):
     def _divert(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.to_upstream(data)
-            return
-        self._lingered_bytes += len(data)
-        if self._lingered_bytes > LINGER_BYTES:
-            self.transport.abort()
+        elif self._farewell is not None:
+            self._farewell.drop(data)
 
     def eof_received(self) -> bool:
         """Take the end of the requests. A plain connection stays open for the answer; TLS has no half-close here."""
@@ -143,7 +136,7 @@ class Downstream(asyncio.Protocol):
             self._tunnel.close()
             return False
         exchange = self.exchange
-        if self._lingering or exchange is None or not exchange.request_done:
+        if self._farewell is not None or exchange is None or not exchange.request_done:
             return False
         if self._decoder.buffered_bytes:
             self._ended = True
@@ -187,8 +180,8 @@ class Downstream(asyncio.Protocol):
         """Something did not come in time; what it was depends on the state."""
         self.deadline = NEVER
         exchange = self.exchange
-        if self._lingering:
-            self._close()
+        if self._farewell is not None:
+            self.deadline = self._farewell.look()
         elif not self._writable:
             self.abort()
         elif exchange is not None and not exchange.request_done:
@@ -196,7 +189,7 @@ class Downstream(asyncio.Protocol):
         elif exchange is None and self._decoder.in_head:
             self._refuse_message(HeadTimeout("the request head did not come in time"))
         else:
-            self._close()
+            self.part()
 
     # ---- reading requests
 
@@ -204,7 +197,7 @@ class Downstream(asyncio.Protocol):
         """Take events from the decoder until it needs bytes, or the answer must come first."""
         self._pumping = True
         try:
-            while not (self._lingering or self._lost or self._tunnel is not None):
+            while not (self._farewell is not None or self._lost or self._tunnel is not None):
                 exchange = self.exchange
                 if exchange is not None and (exchange.request_done or not exchange.takes_body):
                     self._hold_back()
@@ -249,7 +242,7 @@ class Downstream(asyncio.Protocol):
         """Set the deadline for what must come next."""
         timeouts = self._timeouts
         if self._ended:  # no more will come: at best this is between two messages
-            self.abort() if exchange is not None else self._close()
+            self.abort() if exchange is not None else self.part()
         elif exchange is not None:
             exchange.flush()
             if not self._paused:  # else it is the upstream that must take bytes first
@@ -280,7 +273,7 @@ class Downstream(asyncio.Protocol):
             return
         self.account.refuse(error)
         self.write(rescue(error, b"", close=True))
-        self._close_politely(in_step=False)
+        self.part(linger=True)
 
     # ---- what an exchange asks of its client
 
@@ -297,12 +290,12 @@ class Downstream(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         if self.exchange is not None and self.exchange.head.version == 0 and sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        cut(self.transport)
 
     def hang_up(self) -> None:
         """Send what is buffered, then close."""
         self._tunnel = None
-        self._close()
+        self.part()
 
     def pace(self, *, reading: bool) -> None:
         """Read on, or stop."""
@@ -350,7 +343,7 @@ class Downstream(asyncio.Protocol):
         if self._lost:
             return
         if not keep:
-            self._close_politely(in_step=exchange.request_done)
+            self.part(linger=not exchange.request_done or self._decoder.buffered_bytes > 0)
             return
         if self._paused:
             self.pace(reading=True)
@@ -359,42 +352,19 @@ class Downstream(asyncio.Protocol):
         if self._decoder.buffered_bytes:
             self._pump()
         elif self._ended:
-            self._close()
+            self.part()
         else:
             self.deadline = self.runtime.clock() + self._timeouts.idle_s
 
-    def _close_politely(self, *, in_step: bool) -> None:
-        """Close after the last answer; where the caller may still be sending, read on for a while (RFC 9112, 9.6)."""
-        if self._lost:
+    def part(self, *, linger: bool = False) -> None:
+        """Take nothing more, and end when the last answer has left us; ``linger`` where the caller may still send."""
+        if self._lost or self._farewell is not None:
             return
-        if in_step and not self._decoder.buffered_bytes:
-            self._close()
-            return
-        self._lingering = True
-        self.deadline = self.runtime.clock() + self._timeouts.linger_s
-        if self._paused:
-            self.pace(reading=True)
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-
-    def _close(self) -> None:
-        """Close when the last answer has left us; a caller that does not take it in time is cut.
-
-        To close earlier would cut a slow reader's answer in TLS, whose shutdown has seconds, and in plain TCP wait for
-        ever for one that does not read at all.
-        """
-        if self._lost:
-            return
-        self._lingering = True  # what it still sends is dropped
-        self.deadline = NEVER
-        if not self.transport.get_write_buffer_size():
-            self.transport.close()
-        elif self.runtime.clock() > self._cut_at:
-            self.transport.abort()
-        else:
-            self.deadline = 0.0  # look again in a moment
-            if self._cut_at == NEVER:
-                self._cut_at = self.runtime.clock() + self._timeouts.stream_idle_s
+        self._farewell = farewell = Farewell(self.transport, self.runtime.clock, self._timeouts)
+        self.deadline = farewell.linger() if linger else farewell.look()
+        if linger and self._paused:
+            self._paused = False
+            self.transport.resume_reading()
 
     def reopen(self, exchange: Exchange) -> None:
         """Send the request again: the connection that was lent had died."""
@@ -412,30 +382,19 @@ class Downstream(asyncio.Protocol):
         """Give up what came after the request."""
         return self._decoder.release()
 
-    def drain(self) -> None:
-        """Finish what is in progress, and take nothing new."""
+    def drain(self, *, at_once: bool = False) -> None:
+        """Finish what is in progress, and take nothing new; ``at_once`` ends a tunnel, and a head that is not whole."""
         if self._tunnel is not None:
-            return  # ends with the grace
-        if self.exchange is not None:
-            self.exchange.keep = False
-        elif not self._decoder.in_head and not self._lingering:
-            self._close()
-
-    def readmit(self) -> None:
-        """Judge the connection by the newest policy; where none is asked, there is nothing to do."""
-
-    def dismiss(self) -> None:
-        """End with the request in progress; a tunnel, and a head that is not whole, end now."""
-        if self._tunnel is not None:
-            self._tunnel.close()
+            if at_once:
+                self._tunnel.close()  # else it ends with the grace
         elif self.exchange is not None:
             self.exchange.keep = False
-        elif not self._lingering:
-            self._close()
+        elif at_once or not self._decoder.in_head:
+            self.part()
 
     @property
     def is_busy(self) -> bool:
         """Whether something would be cut if the connection ended now."""
         if self.exchange is not None or self._tunnel is not None:
             return True
-        return self._lingering and self.transport.get_write_buffer_size() > 0
+        return self._farewell is not None and self._farewell.is_sending

@@ -15,6 +15,7 @@ from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
 from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
+from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
@@ -183,7 +184,25 @@ class Exchange:
         """Write the head of an answer; False when the connection became a tunnel."""
         if answer.status < 200:
             return self._interim(upstream, answer, pieces)
-        lines = answer.lines
+        if not self.request_done:
+            self.keep = False
+        if not answer.keep_alive:
+            upstream.uses = -1  # not to be lent again
+        self.answered = True
+        self.status = answer.status
+        if answer.length == 0:
+            self.answer_done = True
+        elif answer.length and answer.length > 0 and self.keep:  # nearly every answer
+            if answer.plain is None:
+                answer.plain = self._written(answer)
+            pieces.append(answer.plain)
+            return True
+        pieces.append(self._written(answer))
+        return True
+
+    def _written(self, answer: ResponseHead) -> bytes:
+        """Write the head of a final answer anew. ``plain`` answers depend on nothing but the answer."""
+        lines = answer.lines.copy()
         if b"via" in answer.held:
             lines.extend([b"Via: " + value for value in answer.held[b"via"]])
         length = answer.length
@@ -196,18 +215,10 @@ class Exchange:
         elif length:
             lines.append(b"Content-Length: %d" % length)
         else:
-            self.answer_done = True
             self._bodiless(answer, lines)
-        if not self.request_done:
-            self.keep = False
         if not self.keep:
             lines.append(b"Connection: close")
-        if not answer.keep_alive:
-            upstream.uses = -1  # not to be lent again
-        self.answered = True
-        self.status = answer.status
-        pieces.append(write_head(answer.first_line, lines))
-        return True
+        return write_head(answer.first_line, lines)
 
     def _interim(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
         if answer.status == 101:
@@ -314,7 +325,7 @@ class Exchange:
         if upstream is not None:
             upstream.listener = None
             upstream.deadline = NEVER
-            upstream.transport.abort()
+            cut(upstream.transport)
 
     # ---- back-pressure
 

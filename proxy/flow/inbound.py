@@ -6,6 +6,7 @@ request shows its token, gets a Permit, and is forwarded; a refusal at any step 
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 
 from proxy.errors import ConnectionRefusal, NotReady, PeerNotAllowed, ProxyError, TokenUnknownKey
 from proxy.flow.downstream import Downstream, Owner
@@ -53,6 +54,12 @@ class Inbound:
         """Make the protocol of one connection."""
         return InboundConnection(listener, self)
 
+    def readmit(self, connections: Iterable[Downstream]) -> None:
+        """Judge the peers of these connections by the newest policy."""
+        for connection in connections:
+            if isinstance(connection, InboundConnection):
+                connection.readmit()
+
 
 class InboundConnection(Downstream):
     """One connection of a peer, from its admission on."""
@@ -73,7 +80,6 @@ class InboundConnection(Downstream):
         except (ConnectionRefusal, NotReady) as error:
             self.transport = transport  # type: ignore[assignment]
             self.listener.refuse_peer(self, error)
-            self._lingering = True  # what it still sends is dropped
             return
         super().connection_made(transport)
 
@@ -93,7 +99,7 @@ class InboundConnection(Downstream):
             self._grant = admit(self._inbound.policy, self._grant.peer, self._grant.until)
         except PeerNotAllowed as error:
             self.account.refuse(error)
-            self.dismiss()
+            self.drain(at_once=True)
 
     def on_request(self, exchange: Exchange) -> None:
         """Authenticate, authorise, forward."""

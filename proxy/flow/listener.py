@@ -119,7 +119,7 @@ class Listener:
         """Close a connection after its handshake, before a byte of it reaches the app."""
         connection.account.refuse(error)
         self._parting.add(connection)
-        connection.transport.close()
+        connection.part()
 
     # ---- the upstream side of its exchanges
 

@@ -139,12 +139,29 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
             UpstreamBadResponse.
 
     """
+    known = ANSWERS.get(raw)
+    if known is not None and method != b"HEAD":
+        return known
     rows = raw[:-4].split(b"\r\n")
     status = _STATUSES.get(rows[0]) or _judge_status_line(rows[0])
     lines, held = _fields(rows, limits)
     head = ResponseHead(status[0], status[1], status[2], lines, held)
     frame_response(head, method)
+    if method != b"HEAD" and len(raw) <= _MAX_ANSWER_BYTES and all(row in LINES for row in rows):
+        if len(ANSWERS) >= _MAX_ANSWERS:
+            ANSWERS.clear()
+        ANSWERS[raw] = head
     return head
+
+
+ANSWERS: dict[bytes, ResponseHead] = {}
+"""Whole heads that were judged, by their exact bytes: within a second a server gives many that are the same.
+
+Only heads in which every line is of a field that ``grammar.LINES`` remembers: they hold no secret, nothing unique.
+"""
+
+_MAX_ANSWERS = 512
+_MAX_ANSWER_BYTES = 1024  # so that all of them are half a megabyte at the most
 
 
 _STATUSES: dict[bytes, tuple[int, bytes, int]] = {}

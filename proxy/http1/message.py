@@ -44,16 +44,18 @@ class RequestHead:
 class ResponseHead:
     """The head of a response, as ``RequestHead``. An interim response has a status below 200 and no body.
 
-    ``first_line`` is the status line written anew, in our own version.
+    ``first_line`` is the status line written anew, in our own version. A head may be given out more than once (see
+    ``head.ANSWERS``), so nobody changes it; ``plain`` is where its reader keeps it written out.
     """
 
-    __slots__ = ("first_line", "held", "keep_alive", "length", "lines", "status", "version")
+    __slots__ = ("first_line", "held", "keep_alive", "length", "lines", "plain", "status", "version")
 
     def __init__(
         self, status: int, first_line: bytes, version: int, lines: list[bytes], held: dict[bytes, list[bytes]]
     ) -> None:
         self.status = status
         self.first_line = first_line
+        self.plain: bytes | None = None
         self.version = version
         self.lines = lines
         self.held = held

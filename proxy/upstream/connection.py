@@ -8,6 +8,7 @@ from typing import Protocol
 from proxy.errors import ProxyError, UpstreamReset, UpstreamTimeout
 from proxy.http1.decoder import ResponseDecoder
 from proxy.http1.limits import Limits
+from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.tls.handshake import dial_failure
 
@@ -100,7 +101,7 @@ class Upstream(asyncio.Protocol):
             return
         listener = self.listener
         if listener is None:
-            self.transport.abort()
+            cut(self.transport)
             return
         self.decoder.receive(data)
         listener.on_answer()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from proxy.errors import UpstreamOverloaded, UpstreamReset
 from proxy.http1.limits import Limits
+from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER, Deadlines
 from proxy.upstream.connection import Upstream
 from proxy.upstream.dial import Dialer
@@ -68,7 +69,7 @@ class Pool:
         """Take a connection back after its exchange; what cannot be used again is closed."""
         upstream.listener = None
         until = now + self._idle_s
-        if until > upstream.ends_at:
+        if until > upstream.ends_at:  # noqa: PLR1730 - min() is a call, on every exchange
             until = upstream.ends_at
         if until > now and not self.retired and self.ledger.take_back(upstream):
             upstream.idle_until = upstream.deadline = until
@@ -80,7 +81,7 @@ class Pool:
         upstream.listener = None
         upstream.deadline = NEVER
         if upstream.transport.get_write_buffer_size():
-            upstream.transport.abort()
+            cut(upstream.transport)
         else:
             upstream.transport.close()
 
