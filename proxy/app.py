@@ -283,8 +283,7 @@ class Sidecar:
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
         if self.inbound is not None and self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
-            for connection in list(self.inbound.connections):
-                connection.readmit()
+            self.inbound_door.readmit(list(self.inbound.connections))
         if self.outbound_door is not None and destinations != destinations_now:
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = compile_destinations(destinations, trust_domain)

@@ -1,10 +1,22 @@
-"""What every test may ask for."""
+"""What every test may ask for, and how all of them run."""
 
+import os
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "testdata"
+
+REQUIRED = os.environ.get("SVIDECAR_SHARED_REQUIRED") == "1"
+"""Set by .ci/run: what a clone alone may skip is a failure there."""
+
+# A deadline for one example would measure the machine and whoever else uses it; each test has its timeout. In CI the
+# examples are the same at every run, so that a red run can be looked at.
+settings.register_profile("house", deadline=None)
+settings.register_profile("house-ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("house-ci" if os.environ.get("CI") else "house")
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +25,30 @@ def shared_testdata() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared/testdata is not beside this clone")
     return SHARED
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark whatever reads the outside cases, also where nobody thought of it."""
+    for item in items:
+        if "shared_testdata" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where the outside cases are required, one that was skipped has failed."""
+    report = yield
+    if REQUIRED and report.skipped and "shared" in item.keywords and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and SVIDECAR_SHARED_REQUIRED=1: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that is skipped whole (a package that is not there) has failed, too."""
+    report = yield
+    if REQUIRED and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and SVIDECAR_SHARED_REQUIRED=1: {report.longrepr}"  # type: ignore[assignment]
+    return report

@@ -108,7 +108,10 @@ class ListOf(Generic[T]):
     def read(self, node: Node, place: Place) -> "tuple[T | Bad, ...] | Bad":
         """The items in their order."""
         if self.words and isinstance(node, Scalar) and not is_null(node):
-            node = Items(line=node.line, nodes=tuple(_part(node, word) for word in node.text.split()))
+            words = node.text.split()
+            # One word stays the node that it is: an unquoted 0 is a number to YAML, here as everywhere.
+            alone = words == [node.text]
+            node = Items(line=node.line, nodes=(node,) if alone else tuple(_part(node, word) for word in words))
         if not isinstance(node, Items):
             return _not_a(node, place, "a list (each item after '- ')", f"for example {self.example}")
         if len(node.nodes) < self.at_least:

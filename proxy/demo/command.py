@@ -62,6 +62,7 @@ class Demo:
         await mesh.start()
         outcomes = await try_all(mesh, CASES)
         mesh.check()
+        _say("")
         self._print(outcomes)
         self._code = FAILED if any(outcome.wrong for outcome in outcomes) else OK
         if self._once:

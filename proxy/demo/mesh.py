@@ -43,7 +43,7 @@ class Mesh:
         return self.state / "bundle.pem"
 
     def svid(self, workload: str) -> Path:
-        """Give the folder with the SVID of a workload."""
+        """Give the folder with the SVID that the authority has handed out to a workload."""
         return State(self.state).workload(workload)
 
     def access_log(self, sidecar: str) -> Path:
@@ -127,7 +127,7 @@ async def _bound(sidecar: Process) -> dict[str, int] | None:
 async def _answers_ready(port: int) -> bool | None:
     with contextlib.suppress(TimeoutError):
         answer = await ask(port, request("GET", "/healthz/ready", "127.0.0.1"))
-        return True if answer is not None and answer.status == 200 else None  # noqa: PLR2004 - of RFC 9110
+        return True if answer is not None and answer.status == 200 else None
     return None
 
 

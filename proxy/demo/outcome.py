@@ -1,7 +1,8 @@
 """What came of a case: the answer that the caller saw, and what each sidecar wrote down of it. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from proxy.demo.caller import Answer
@@ -80,6 +81,20 @@ def judge(case: Case, answer: Answer | None, records: Sequence[Record], *, hung:
         wrong=(("the caller was left waiting",) if hung else ())
         + tuple(_wrong(case, verdict, reason, answer, txns, hops)),
     )
+
+
+def typical(outcomes: Sequence[Outcome]) -> Outcome:
+    """Give one outcome for several of the same case: one that is wrong, else the last with the median times."""
+    wrong = [outcome for outcome in outcomes if outcome.wrong]
+    if wrong:
+        return wrong[0]
+    times = zip(*(outcome.hops for outcome in outcomes), strict=True)
+    return replace(outcomes[-1], hops=tuple(_median(hops) for hops in times))
+
+
+def _median(hops: Sequence[Hop]) -> Hop:
+    took = [hop.overhead_us for hop in hops if hop.overhead_us is not None]
+    return Hop(hops[0].way, round(median(took)) if took else None)
 
 
 def _hop(record: Record) -> Hop:

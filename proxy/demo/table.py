@@ -1,4 +1,4 @@
-"""The outcomes as a table for people: at most 120 columns, plain ASCII, colours only where the terminal has them. Pure."""
+"""The outcomes as a table for people: at most 120 columns, plain ASCII, colours only if asked for. Pure."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -7,8 +7,8 @@ from proxy.demo.configuration import SIDECARS, TRUST_DOMAIN
 from proxy.demo.outcome import Outcome
 
 EXPLANATION = (
-    "edge -> orders -> ledger: three apps that speak plain HTTP to their own sidecar. Between the sidecars: mTLS, and one",
-    f"transaction token (txn). Callers are SPIFFE IDs: /edge is spiffe://{TRUST_DOMAIN}/edge. us: the sidecar's own time.",
+    "edge -> orders -> ledger: three apps speak plain HTTP to their sidecars; between sidecars mTLS, and one transaction",
+    f"token (txn). Callers are proved SPIFFE IDs: /edge is spiffe://{TRUST_DOMAIN}/edge. us: a sidecar's own time.",
 )
 
 _COLUMNS = (  # heading, width, alignment

@@ -7,8 +7,9 @@ connection that was refused before HTTP has none: its record is the one that the
 import asyncio
 import json
 import secrets
+import ssl
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from proxy.demo.cases import FOREIGN, Attempt, Case, Door
 from proxy.demo.configuration import SIDECARS, TRUST_DOMAIN
 from proxy.demo.mesh import Mesh
 from proxy.demo.mint import Mint
-from proxy.demo.outcome import Outcome, Record, judge
+from proxy.demo.outcome import Outcome, Record, judge, typical
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.observe.access_log import FLUSH_S
 
@@ -42,11 +43,12 @@ class _Tried:
 
 
 async def try_all(mesh: Mesh, cases: Sequence[Case]) -> list[Outcome]:
-    """Try each case once, one after the other."""
+    """Try each case, one after the other."""
     driver, logs = Driver(mesh), Logs({name: mesh.access_log(name) for name in SIDECARS})
-    tried = [await _try(case, driver, logs) for case in cases]
-    await logs.wait_for_requests({each.trace_id: len(each.case.ways) for each in tried if each.case.status})
-    return [judge(each.case, each.answer, each.refused + logs.of(each.trace_id), hung=each.hung) for each in tried]
+    tried = [[await _try(case, driver, logs) for _ in range(case.attempt.times)] for case in cases]
+    await logs.wait_for({one.trace_id: len(one.case.ways) for times in tried for one in times if one.case.status})
+    records = logs.by_trace_id()
+    return [typical([_outcome(one, records.get(one.trace_id, [])) for one in times]) for times in tried]
 
 
 async def _try(case: Case, driver: "Driver", logs: "Logs") -> _Tried:
@@ -59,6 +61,10 @@ async def _try(case: Case, driver: "Driver", logs: "Logs") -> _Tried:
     return _Tried(case=case, trace_id=trace_id, answer=answer, hung=hung, refused=refused)
 
 
+def _outcome(tried: _Tried, records: list[Record]) -> Outcome:
+    return judge(tried.case, tried.answer, tried.refused + records, hung=tried.hung)
+
+
 class Driver:
     """Asks as a user of edge, as the app of edge, or as a peer of the mesh with an SVID and tokens of its choice."""
 
@@ -66,15 +72,11 @@ class Driver:
         now = time.time()
         self._mesh = mesh
         self._mint = Mint(key=signer(State(mesh.state).signing_keys(), now), trust_domain=TRUST_DOMAIN, now=now)
-        _make_foreign(mesh.svid(FOREIGN), now)
+        self._foreign = mesh.folder / FOREIGN
+        _make_foreign(self._foreign, now)
 
     async def carry_out(self, attempt: Attempt, trace_id: str) -> Answer | None:
-        """Do it, and give what came back of the last request; see ``ask``. Raises TimeoutError."""
-        for _ in range(attempt.warm_up):
-            await self._send(attempt, secrets.token_hex(16))
-        return await self._send(attempt, trace_id)
-
-    async def _send(self, attempt: Attempt, trace_id: str) -> Answer | None:
+        """Send one request and give what came back; see ``ask``. Raises TimeoutError."""
         mesh = self._mesh
         fields = [("traceparent", f"00-{trace_id}-{secrets.token_hex(8)}-01")]
         fields += [("Txn-Token", kind(self._mint)) for kind in attempt.tokens]
@@ -85,19 +87,26 @@ class Driver:
             case Door.OUTBOUND:
                 return await ask(mesh.ports["edge"]["outbound"], raw)
             case Door.INBOUND:
-                context = peer_context(mesh.svid(attempt.peer), mesh.bundle) if attempt.peer is not None else None
-                return await ask(mesh.ports["orders"]["inbound"], raw, context)
+                return await ask(mesh.ports["orders"]["inbound"], raw, self._context(attempt.peer))
+
+    def _context(self, peer: str | None) -> ssl.SSLContext | None:
+        if peer is None:
+            return None
+        return peer_context(self._foreign if peer == FOREIGN else self._mesh.svid(peer), self._mesh.bundle)
 
 
 class Logs:
     """The access logs of all sidecars, by name."""
 
-    def __init__(self, paths: dict[str, Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
 
-    def of(self, trace_id: str) -> list[Record]:
-        """Give the records of one request."""
-        return [record for record in self._read() if record.get("trace_id") == trace_id]
+    def by_trace_id(self) -> dict[str, list[Record]]:
+        """Give the records of each request."""
+        found: dict[str, list[Record]] = {}
+        for record in self._read():
+            found.setdefault(record.get("trace_id", ""), []).append(record)
+        return found
 
     def refused_connections(self) -> list[Record]:
         """Give the records of connections that orders has refused."""
@@ -105,25 +114,29 @@ class Logs:
 
     async def wait_for_refused(self, before: int) -> list[Record]:
         """Wait for one more than there were before."""
-        until = time.monotonic() + RECORDS_S
-        while len(found := self.refused_connections()) <= before and time.monotonic() < until:
-            await asyncio.sleep(_POLL_S)
-        return found[before:]
+        await _until(lambda: len(self.refused_connections()) > before)
+        return self.refused_connections()[before:]
 
-    async def wait_for_requests(self, wanted: dict[str, int]) -> None:
+    async def wait_for(self, wanted: Mapping[str, int]) -> None:
         """Wait until each trace id has its number of records, and a moment more: for records that should not be."""
-        until = time.monotonic() + RECORDS_S
-        while time.monotonic() < until:
-            seen = [record.get("trace_id") for record in self._read()]
-            if all(seen.count(trace_id) >= count for trace_id, count in wanted.items()):
-                break
-            await asyncio.sleep(_POLL_S)
+        await _until(lambda: self._have(wanted))
         await asyncio.sleep(2 * FLUSH_S)
+
+    def _have(self, wanted: Mapping[str, int]) -> bool:
+        found = self.by_trace_id()
+        return all(len(found.get(trace_id, [])) >= count for trace_id, count in wanted.items())
 
     def _read(self) -> list[Record]:
         return [
             {"sidecar": name, **json.loads(line)} for name, path in self._paths.items() for line in _whole_lines(path)
         ]
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds, or for ``RECORDS_S``: what is not there then is told as wrong."""
+    until = time.monotonic() + RECORDS_S
+    while not holds() and time.monotonic() < until:  # noqa: ASYNC110 - other processes write these files
+        await asyncio.sleep(_POLL_S)
 
 
 def _whole_lines(path: Path) -> Iterable[bytes]:

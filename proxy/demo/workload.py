@@ -3,7 +3,7 @@
     python -m proxy.demo.workload NAME DESCRIPTOR [HOST PORT COLLECTION]
 
 It serves at a socket that it was given. With a next hop, it calls ``/COLLECTION/...`` of HOST through the outbound port
-of its own sidecar. Its whole part in the mesh: it copies ``Txn-Token`` and ``traceparent`` onto the calls that it makes.
+of its own sidecar. Its whole part in the mesh: it copies ``Txn-Token`` and ``traceparent`` onto the calls it makes.
 """
 
 import base64
@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     name: ClassVar[str]
     next_hop: ClassVar[tuple[str, int, str] | None] = None
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class has the name
+    def do_GET(self) -> None:
         """Answer."""
         length = self.headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES or "Transfer-Encoding" in self.headers:
@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         if self.next_hop is not None:
             next_status, answer["next"] = self._call(*self.next_hop, body)
-            status = status if next_status < 400 else next_status  # noqa: PLR2004 - of RFC 9110
+            status = status if next_status < 400 else next_status
         self._answer(status, answer)
 
     do_POST = do_DELETE = do_GET  # noqa: N815 - the base class has the names

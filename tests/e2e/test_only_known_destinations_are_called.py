@@ -127,7 +127,7 @@ def test_what_a_caller_invents_is_no_label(edge: Sidecar) -> None:
     """Neither a host nor a path."""
     metrics = edge.get("metrics", "/metrics")[1]
     assert "ledger" in metrics
-    assert not any(invented in metrics for invented in ("evil", 'unknown"', "xledger", "localhost", "/a"))
+    assert not any(invented in metrics for invented in ("evil", '="unknown"', "xledger", "localhost", '"/a'))
 
 
 def test_host_twice_or_not_at_all(wire: Wire, mesh: Mesh, edge: Sidecar) -> None:

@@ -115,6 +115,10 @@ class RawApp:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         self._thread.join(5)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut every connection: the next one runs the newest ``script``."""
         for connection in list(self._open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

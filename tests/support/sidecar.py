@@ -19,7 +19,9 @@ POLL_S = 0.02
 COMMAND = (sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "proxy", "run", "--config")
 """In development mode: what is not awaited, not closed or too slow is said."""
 
-_FAULTS = re.compile(r"Traceback|ResourceWarning|never awaited|never retrieved|Fatal error|exception_handler")
+_FAULTS = re.compile(
+    r"Traceback|ResourceWarning|never awaited|never retrieved|ERROR (?!svidecar: (identity:|reload|\S+ cannot start))"
+)
 """Lines that a sidecar must never write, whatever is done to it."""
 
 

@@ -91,7 +91,7 @@ def test_federated_names_are_trust_domains() -> None:
     ]
 
 
-@pytest.mark.parametrize("scope", ["a b", "[a, b]", "' a  b '"])
+@pytest.mark.parametrize("scope", ["a b", "[a, b]", "' a  b '", "a", "'0'"])
 def test_words_are_a_list_too(scope: str) -> None:
     """Scopes as OAuth writes them, or as YAML does."""
     token = f"token: {{scope: {scope}}}"
@@ -101,9 +101,9 @@ def test_words_are_a_list_too(scope: str) -> None:
     assert not problems(text + service)
 
 
-@pytest.mark.parametrize("scope", ["''", "[]", "[a b]", "a\\b", "{a: b}", ""])
+@pytest.mark.parametrize("scope", ["''", "[]", "[a b]", "a\\b", "{a: b}", "", "0", "true"])
 def test_no_words(scope: str) -> None:
-    """None at all, or one that is no scope."""
+    """None at all, one that is no scope, or one that is no text to YAML."""
     text = WHO + OUTBOUND.replace('/ledger"}', f'/ledger", token: {{scope: {scope}}}}}')
     assert problems(text)[0].path.startswith("outbound.destinations[0].token.scope")
 

@@ -72,17 +72,17 @@ FAULTS: dict[str, tuple[Break, str, str]] = {
         "does not belong to the certificate in .*write both again",
     ),
     "two URIs": (
-        lambda f: write_svid(f["svid"].parent, CA.svid(URI, more_uris=[URI]), CA),
+        lambda f: write_svid(f["svid"].parent, CA.svid(URI, more_uris=[URI], now=NOW), CA),
         "svid",
         "not an X509-SVID: a leaf has exactly one URI SAN",
     ),
     "root path": (
-        lambda f: write_svid(f["svid"].parent, CA.svid("spiffe://example.org"), CA),
+        lambda f: write_svid(f["svid"].parent, CA.svid("spiffe://example.org", now=NOW), CA),
         "svid",
         "must have a path",
     ),
     "another trust domain": (
-        lambda f: write_svid(f["svid"].parent, OTHER.svid("spiffe://other.org/orders"), OTHER),
+        lambda f: write_svid(f["svid"].parent, OTHER.svid("spiffe://other.org/orders", now=NOW), OTHER),
         "svid",
         "is of trust domain other.org, but trust_domain is example.org",
     ),
@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[Break, str, str]] = {
         r"begins in 2 h \(not_before 20.*clock",
     ),
     "intermediate ended": (
-        lambda f: write_svid(f["svid"].parent, CA.intermediate(lifetime_s=-65.0, now=NOW).svid(URI), CA),
+        lambda f: write_svid(f["svid"].parent, CA.intermediate(lifetime_s=-65.0, now=NOW).svid(URI, now=NOW), CA),
         "svid",
         "intermediate 1 in .* ended 1 min ago",
     ),
@@ -107,7 +107,7 @@ FAULTS: dict[str, tuple[Break, str, str]] = {
         "does not verify against the bundle in .*must hold the authority that issued it",
     ),
     "bundle ended": (
-        lambda f: write_svid(f["svid"].parent, (old := Authority.make("example.org", lifetime_s=-5.0)).svid(URI), old),
+        lambda f: write_svid(f["svid"].parent, (old := Authority.make("example.org", lifetime_s=-5.0, now=NOW)).svid(URI, now=NOW), old),
         "bundle",
         "not valid now",
     ),
