@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 BACKDATE_S = 900.0
-"""SPIRE's cushion: a certificate is valid from a little before now (specs 3.2)."""
+"""A certificate is valid from before now: as SPIRE does it (10 s, specs 3.2), and longer than a whole run takes."""
 
 SERVER_AND_CLIENT = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 

@@ -62,8 +62,8 @@ def test_replace() -> None:
         (own(Authority.make("example.org").svid(URI)), BUNDLES),
         (own(OTHER.svid(URI)), BUNDLES),
         (own(CA.svid("spiffe://other.org/orders")), BUNDLES),
-        (own(CA.svid(URI, lifetime_s=-5.0)), BUNDLES),
-        (own(CA.intermediate(lifetime_s=-5.0).svid(URI)), BUNDLES),
+        (own(CA.svid(URI, lifetime_s=-1800.0)), BUNDLES),
+        (own(CA.intermediate(lifetime_s=-1800.0).svid(URI)), BUNDLES),
     ],
 )
 def test_bad_identities_are_not_taken(svid: X509Svid, bundles: dict[str, Bundle]) -> None:

@@ -208,7 +208,7 @@ BAD_CLIENTS: dict[str, tuple[Svid | None, type[ConnectionRefusal]]] = {
         CA.intermediate(is_ca=False).svid("spiffe://example.org/edge"),
         UntrustedChain,
     ),
-    "expired": (CA.svid("spiffe://example.org/edge", lifetime_s=-5.0), CertificateExpired),
+    "expired": (CA.svid("spiffe://example.org/edge", lifetime_s=-1800.0), CertificateExpired),
     "not valid yet": (CA.svid("spiffe://example.org/edge", now=NOW + 3600), CertificateExpired),
     "serverAuth alone": (
         CA.svid("spiffe://example.org/edge", extended=[ExtendedKeyUsageOID.SERVER_AUTH]),
@@ -383,7 +383,7 @@ def test_peer_that_does_not_accept_us(kind: EventLoop) -> None:
     "svid",
     [
         FOREIGN.svid("spiffe://example.org/orders"),
-        CA.svid("spiffe://example.org/orders", lifetime_s=-5.0),
+        CA.svid("spiffe://example.org/orders", lifetime_s=-1800.0),
         CA.svid("spiffe://example.org/orders", extended=[ExtendedKeyUsageOID.CLIENT_AUTH]),
     ],
 )

@@ -107,7 +107,9 @@ FAULTS: dict[str, tuple[Break, str, str]] = {
         "does not verify against the bundle in .*must hold the authority that issued it",
     ),
     "bundle ended": (
-        lambda f: write_svid(f["svid"].parent, (old := Authority.make("example.org", lifetime_s=-5.0, now=NOW)).svid(URI, now=NOW), old),
+        lambda f: write_svid(
+            f["svid"].parent, (old := Authority.make("example.org", lifetime_s=-1800.0, now=NOW)).svid(URI, now=NOW), old
+        ),
         "bundle",
         "not valid now",
     ),

@@ -160,10 +160,10 @@ def test_time_heals(tmp_path: Path) -> None:
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     watched.source.load()
-    later = CA.svid(URI, now=watched.now + 600)
+    later = CA.svid(URI, now=watched.now + 1800)
     write_svid(tmp_path, later, CA)
     watched.source.poll()
-    watched.now += 600
+    watched.now += 1800
     watched.source.poll()
     assert watched.serial == later.certificate.serial_number
     assert watched.outcomes == [True, False, True]
