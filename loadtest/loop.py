@@ -178,7 +178,7 @@ admin: {listen: "127.0.0.1:7"}
 
 def main() -> None:
     """Measure both directions."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -50,5 +50,5 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     if REQUIRED and report.skipped:
         report.outcome = "failed"
-        report.longrepr = f"skipped, and SVIDECAR_SHARED_REQUIRED=1: {report.longrepr}"  # type: ignore[assignment]
+        report.longrepr = f"skipped, and SVIDECAR_SHARED_REQUIRED=1: {report.longrepr}"
     return report

@@ -57,7 +57,7 @@ class Mesh:
             ProcessFailed: as its message says. What was started before is for ``end``.
 
         """
-        (self.folder / "logs").mkdir()
+        (self.folder / "logs").mkdir(exist_ok=True)
         for name in SIDECARS:
             sock = self._sockets[name] = socket.create_server(("127.0.0.1", 0))
             self.app_ports[name] = sock.getsockname()[1]

@@ -7,7 +7,7 @@ from proxy.demo.configuration import SIDECARS, TRUST_DOMAIN
 from proxy.demo.outcome import Outcome
 
 EXPLANATION = (
-    "edge -> orders -> ledger: three apps speak plain HTTP to their sidecars; between sidecars mTLS, and one transaction",
+    "edge -> orders -> ledger: three apps speak plain HTTP to their sidecars; between sidecars mTLS and a transaction",
     f"token (txn). Callers are proved SPIFFE IDs: /edge is spiffe://{TRUST_DOMAIN}/edge. us: a sidecar's own time.",
 )
 

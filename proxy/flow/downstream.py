@@ -61,8 +61,8 @@ class Owner(Protocol):
         """Leave the hot path for what is missing, then call ``on_request`` again."""
 
 
-class Downstream(asyncio.Protocol):
-    """See the module. ``deadline`` is seconds on the loop's clock."""
+class Downstream:
+    """See the module. An ``asyncio.Protocol`` by shape, not by base class: so it can be compiled (``.ci/compile``). ``deadline`` is seconds on the loop's clock."""
 
     __slots__ = (
         "_decoder",

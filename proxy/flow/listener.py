@@ -42,6 +42,7 @@ class Listener:
         self.direction: Direction = door.direction
         self.draining = False
         self.connections: set[Downstream] = set()
+        self._arriving: set[Downstream] = set()  # shaking hands
         self._parting: set[Downstream] = set()  # refused after the handshake, and not gone yet
         self.last_used = 0.0
         self._door = door
@@ -69,23 +70,23 @@ class Listener:
     # ---- accepting
 
     def _accepted(self, acceptor: Acceptor, sock: socket.socket) -> None:
-        if len(self.connections) + len(self._parting) + acceptor.pending > self.settings.max_connections:
+        if len(self.connections) + len(self._arriving) + len(self._parting) >= self.settings.max_connections:
             sock.close()
             acceptor.settled()
             write_connection(self.runtime, self.direction, Overloaded("too many connections"), None, None)
             return
         self._handshaking.inc()
-        self.runtime.tasks.spawn(self._admit(acceptor, sock), "handshake")
+        connection = self._door.connection(self)
+        self._arriving.add(connection)
+        self.runtime.tasks.spawn(self._admit(acceptor, sock, connection), "handshake")
 
-    async def _admit(self, acceptor: Acceptor, sock: socket.socket) -> None:
+    async def _admit(self, acceptor: Acceptor, sock: socket.socket, connection: Downstream) -> None:
         started = self.runtime.clock()
         is_tls = self.direction == "inbound"
         error: ProxyError | None = None
         try:
             context = self._door.context()
-            await self.runtime.transports.accepted(
-                lambda: self._door.connection(self), sock, context, self._handshake_timeout_s
-            )
+            await self.runtime.transports.accepted(lambda: connection, sock, context, self._handshake_timeout_s)
         except ProxyError as refused:
             error = refused
             sock.close()
@@ -93,6 +94,7 @@ class Listener:
             error = refusal(failed)
             sock.close()
         finally:
+            self._arriving.discard(connection)
             self._handshaking.dec()
             acceptor.settled()
         if is_tls:
@@ -103,6 +105,7 @@ class Listener:
 
     def opened(self, connection: Downstream) -> None:
         """Count a connection that may speak now."""
+        self._arriving.discard(connection)
         self.connections.add(connection)
         self._open.inc()
         self.runtime.deadlines.watch(connection)
@@ -118,6 +121,7 @@ class Listener:
     def refuse_peer(self, connection: Downstream, error: ProxyError) -> None:
         """Close a connection after its handshake, before a byte of it reaches the app."""
         connection.account.refuse(error)
+        self._arriving.discard(connection)
         self._parting.add(connection)
         connection.part()
 

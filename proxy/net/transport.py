@@ -28,7 +28,8 @@ same run: 16/16 1.21, 8/4 1.01, 4/2 1.11. What is encrypted should still be in t
 """
 
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+P = TypeVar("P")
+"""What has the methods of an ``asyncio.Protocol``; the loops ask for no more than that."""
 
 
 class EventLoop(StrEnum):
@@ -66,9 +67,8 @@ class Transports:
         """Wrap a socket that was accepted; with a context, after the TLS handshake as server."""
         options = self._tls_options(context, handshake_timeout_s)
         if self._fast:
-            return await aiofastnet.connect_accepted_socket(self.loop, factory, sock, **options)
-        transport, protocol = await self.loop.connect_accepted_socket(factory, sock, **options)
-        return transport, protocol
+            return await aiofastnet.connect_accepted_socket(self.loop, factory, sock, **options)  # type: ignore[type-var]
+        return await self.loop.connect_accepted_socket(factory, sock, **options)  # type: ignore[type-var]
 
     async def connected(
         self,
@@ -86,9 +86,8 @@ class Transports:
         if context is not None:
             options["server_hostname"] = server_hostname
         if self._fast:
-            return await aiofastnet.create_connection(self.loop, factory, sock=sock, **options)
-        transport, protocol = await self.loop.create_connection(factory, sock=sock, **options)
-        return transport, protocol
+            return await aiofastnet.create_connection(self.loop, factory, sock=sock, **options)  # type: ignore[type-var]
+        return await self.loop.create_connection(factory, sock=sock, **options)  # type: ignore[type-var]
 
     def _tls_options(self, context: ssl.SSLContext | None, handshake_timeout_s: float) -> dict[str, Any]:
         if context is None:

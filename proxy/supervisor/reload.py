@@ -23,7 +23,7 @@ def reload(sidecar: Sidecar, config_path: Path) -> None:
         settings = load(config_path, os.environ)
     except (ConfigInvalid, OSError) as error:
         sidecar.metrics.reload("failed").inc()
-        _log.error("reload refused, the last good configuration stays: %s", error)
+        _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
         return
     fixed = _changed(sidecar.settings, settings) - LIVE
     if fixed:

@@ -74,6 +74,14 @@ def _chain(tls: ssl.SSLObject) -> list[bytes]:
     return [certificate.public_bytes(_DER) for certificate in found or ()]
 
 
+def is_cut(transport: asyncio.BaseTransport) -> bool:
+    """Say whether the end that was received is that of TCP alone: without close_notify, anybody could have sent it.
+
+    Stock asyncio reports such an end as if it were one of TLS; the other loops end the connection.
+    """
+    return bool(getattr(getattr(transport, "_ssl_protocol", None), "_eof_received", False))
+
+
 def refusal(error: BaseException) -> ConnectionRefusal:
     """Name what a handshake as server, or what followed it, raised."""
     if isinstance(error, ConnectionRefusal):

@@ -10,7 +10,7 @@ from proxy.http1.decoder import ResponseDecoder
 from proxy.http1.limits import Limits
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
-from proxy.tls.handshake import dial_failure
+from proxy.tls.handshake import dial_failure, is_cut
 
 WRITE_BUFFER_BYTES = 256 * 1024
 """What may wait in a transport before the other side is told to stop: a few round trips of a fast mesh link."""
@@ -32,8 +32,8 @@ class Listener(Protocol):
         """The transport wants no more bytes for now, or wants them again."""
 
 
-class Upstream(asyncio.Protocol):
-    """A connection to an endpoint; ``listener`` is its exchange while it is on loan.
+class Upstream:
+    """A connection to an endpoint, an ``asyncio.Protocol`` by shape (see ``flow.Downstream``); ``listener`` is its exchange while it is on loan.
 
     ``deadline``, ``idle_until`` and ``ends_at`` are seconds on the loop's clock. At ``ends_at`` the identity of one of
     the two sides ends: the connection is not lent past that.
@@ -108,7 +108,7 @@ class Upstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take the end of what the other side sends; a plain connection stays open for a tunnel's other half."""
-        if self.listener is not None:
+        if self.listener is not None and not is_cut(self.transport):
             self.listener.on_answer_end()
         return self.tunnel is not None and self.transport.get_extra_info("ssl_object") is None
 

@@ -21,6 +21,10 @@ from proxy.upstream.endpoint import Endpoint
 Addresses = list[tuple[socket.AddressFamily, tuple[str, int]]]
 
 
+LEND_MARGIN_S = 1.0
+"""Before an identity ends: a request that leaves at the last moment must arrive before it, by either side's clock."""
+
+
 class Dialer:
     """Opens connections with the newest identity.
 
@@ -51,12 +55,12 @@ class Dialer:
             UpstreamDown, UpstreamTimeout, UpstreamUntrusted, UpstreamRefusedUs, NotReady: as their names say.
 
         """
+        context = self._context(endpoint.protection)  # first: without an identity nobody is called
         try:
             async with asyncio.timeout(timeout_s):
                 sock = await self._connect(endpoint)
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {endpoint} within {timeout_s:g} s") from error
-        context = self._context(endpoint.protection)
         if context is None:
             _, upstream = await self._transports.connected(lambda: Upstream(limits), sock, None, None, 0)
             return upstream
@@ -97,7 +101,7 @@ class Dialer:
         if peer.spiffe_id != endpoint.expected:
             upstream.transport.abort()
             raise UpstreamUntrusted(f"{endpoint} is {peer.uri}, expected {endpoint.expected}")
-        upstream.ends_at = self._clock() + min(peer.not_after, identity.svid.not_after) - now
+        upstream.ends_at = self._clock() + min(peer.not_after, identity.svid.not_after) - now - LEND_MARGIN_S
 
     async def _connect(self, endpoint: Endpoint) -> socket.socket:
         addresses = await self._resolve(endpoint)

@@ -37,8 +37,10 @@ def app(mesh: Mesh) -> RawApp:
 @pytest.fixture(scope="module")
 def chain(mesh: Mesh, app: RawApp) -> dict[str, Sidecar]:
     """Two sidecars."""
-    orders = mesh.start("orders", INBOUND.format(app=app.port))
-    return {"orders": orders, "edge": mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n")}
+    linger = "timeouts: {linger: 500ms}\n"
+    orders = mesh.start("orders", INBOUND.format(app=app.port) + linger)
+    edge = mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n" + linger)
+    return {"orders": orders, "edge": edge}
 
 
 def _upload(wire: Wire, mesh: Mesh, target: str, *, chunked: bool) -> threading.Thread:

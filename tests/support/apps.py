@@ -109,6 +109,11 @@ class RawApp:
                 self.failures.append(failure)
         self._open.discard(connection)
 
+    @property
+    def open(self) -> int:
+        """Connections that are open."""
+        return len(self._open)
+
     def close(self) -> None:
         """Stop listening, and cut every connection."""
         with contextlib.suppress(OSError):

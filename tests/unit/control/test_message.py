@@ -91,12 +91,12 @@ def test_what_would_break_the_head_is_never_written(response: Response) -> None:
 
 def test_a_problem_is_a_document() -> None:
     """RFC 9457, never cached; the reason only where there is one."""
-    response = problem(413, "too large")
+    response = problem(404, "nothing here")  # a title that is the same in every Python: 3.13 has renamed some
     assert json.loads(response.body) == {
         "type": "about:blank",
-        "title": "Request Entity Too Large",
-        "status": 413,
-        "detail": "too large",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "nothing here",
     }
     assert (response.content_type, response.fields) == ("application/problem+json", (NO_STORE,))
     assert json.loads(problem(400, "bad", reason="bad_host").body)["reason"] == "bad_host"

@@ -169,6 +169,23 @@ class TestRequests:
             with pytest.raises(refusal):
                 decoder.receive_eof()
 
+    def test_wants_more_tells_a_body_that_has_given_all_it_has(self) -> None:
+        """Then, and only then, asking again is in vain; the end of a counted body needs no more bytes."""
+        for wire, body in ((POST, b"hello"), (CHUNKS, b"5\r\nhello\r\n")):
+            decoder = RequestDecoder(LIMITS)
+            states = []
+            for piece in (wire, body[:-3]):
+                decoder.receive(piece)
+                states.append(decoder.wants_more)
+                assert decoder.next_event() is not None
+                states.append(decoder.wants_more)
+            assert states == [False, True, False, True]
+        decoder = decoder_of(POST + b"hello")
+        states = []
+        while decoder.next_event() is not None:
+            states.append(decoder.wants_more)
+        assert states == [False, False, False]
+
     def test_release_gives_up_what_is_buffered(self) -> None:
         """Once, and the decoder holds nothing of it."""
         decoder = decoder_of(GET + b"\x81\x00")

@@ -2,7 +2,16 @@
 
 import pytest
 
-from proxy.errors import BadHost, BadMessage, BadRequest, BadVersion, MethodRefused, OwnedField, TargetTooLong
+from proxy.errors import (
+    BadFraming,
+    BadHost,
+    BadMessage,
+    BadRequest,
+    BadVersion,
+    MethodRefused,
+    OwnedField,
+    TargetTooLong,
+)
 from proxy.http1 import head as module
 from proxy.http1.head import METHOD_BYTES, parse_request_head, parse_request_line, parse_response_head
 from proxy.http1.limits import Limits
@@ -273,3 +282,62 @@ def test_what_is_remembered_of_status_lines_is_bounded() -> None:
         line = b"HTTP/1.1 200 ".ljust(size, b"x")
         response(line=line)
         assert (line in module._STATUSES) is kept
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_an_answer_that_is_remembered_is_read_for_its_own_request() -> None:
+    """The same bytes answer HEAD without a body and GET with one, whichever came first (RFC 9112 section 6.3)."""
+    for methods in ((b"GET", b"HEAD", b"GET", b"POST"), (b"HEAD", b"GET", b"HEAD", b"HEAD")):
+        module.ANSWERS.clear()
+        for _ in range(2):
+            lengths = [parse_response_head(PLAIN, method, LIMITS).length for method in methods]
+            assert lengths == [0 if method == b"HEAD" else 2 for method in methods]
+
+
+def test_an_answer_that_is_remembered_is_the_one_that_was_judged() -> None:
+    """By its exact bytes: a byte more or less is another answer."""
+    module.ANSWERS.clear()
+    first = parse_response_head(PLAIN, b"GET", LIMITS)
+    assert parse_response_head(PLAIN, b"GET", LIMITS) is first
+    assert parse_response_head(PLAIN.replace(b"Server: s", b"Server:  s"), b"GET", LIMITS) is not first
+    with pytest.raises(BadRequest):
+        parse_response_head(PLAIN.replace(b"Server: s", b"Server : s"), b"GET", LIMITS)
+
+
+def test_what_is_remembered_of_answers_is_bounded_and_holds_no_secret() -> None:
+    """Only answers all of whose fields repeat, and that are short: no cookie, no field that we do not know."""
+    module.ANSWERS.clear()
+    for number in range(2 * module._MAX_ANSWERS + 5):
+        response(b"Server: %d" % number, b"Content-Length: 0")
+        assert len(module.ANSWERS) <= module._MAX_ANSWERS
+    module.ANSWERS.clear()
+    for field in (
+        b"Set-Cookie: secret",
+        b"X-Secret: secret",
+        b"Location: /secret",
+        b"ETag: secret",
+        b"Txn-Token: secret",
+    ):
+        response(b"Server: s", field, b"Content-Length: 0")
+    assert not module.ANSWERS
+    for size, kept in ((module._MAX_ANSWER_BYTES, True), (module._MAX_ANSWER_BYTES + 1, False)):
+        spare = size - len(b"HTTP/1.1 200 OK\r\nDate: \r\n\r\n") - 4 * len(b"Vary: \r\n") - 800
+        raw = b"HTTP/1.1 200 OK\r\nDate: " + b"d" * spare + b"\r\n" + (b"Vary: " + b"v" * 200 + b"\r\n") * 4 + b"\r\n"
+        assert len(raw) == size
+        parse_response_head(raw, b"GET", LIMITS)
+        assert (raw in module.ANSWERS) is kept
+
+
+def test_a_refused_answer_is_refused_again() -> None:
+    """A refusal is never remembered as a head, however common its fields are."""
+    module.ANSWERS.clear()
+    for _ in range(2):
+        for fields in (
+            [b"Content-Length: 2", b"Content-Length: 2"],
+            [b"Content-Length: 2", b"Transfer-Encoding: chunked"],
+        ):
+            with pytest.raises(BadFraming):
+                response(b"Server: s", *fields)
+    assert not module.ANSWERS

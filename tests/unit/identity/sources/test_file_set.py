@@ -108,7 +108,9 @@ FAULTS: dict[str, tuple[Break, str, str]] = {
     ),
     "bundle ended": (
         lambda f: write_svid(
-            f["svid"].parent, (old := Authority.make("example.org", lifetime_s=-1800.0, now=NOW)).svid(URI, now=NOW), old
+            f["svid"].parent,
+            (old := Authority.make("example.org", lifetime_s=-1800.0, now=NOW)).svid(URI, now=NOW),
+            old,
         ),
         "bundle",
         "not valid now",
