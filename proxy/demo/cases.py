@@ -69,7 +69,7 @@ class Case:
 FROM_ORDERS = (Way("orders", "outbound", ORDERS), Way("ledger", "inbound", ORDERS))
 FROM_EDGE = (Way("edge", "outbound", EDGE), Way("orders", "inbound", EDGE), *FROM_ORDERS)
 
-ALLOWED = "Allowed"
+ALLOWED = "Allowed (the first call opens the connections, and asks the token service)"
 TOKEN = "Refused: the transaction token"  # noqa: S105 - a heading
 POLICY = "Refused: what the token and the connection may do"
 PEER = "Refused: who calls, and who is called"

@@ -102,7 +102,7 @@ class FileSource:
             return self._read_changed()
         except OSError as error:
             self._seen = None
-            raise KeysUnavailable(f"the file cannot be read: {error.strerror}") from error
+            raise KeysUnavailable(f"the file {self._path} cannot be read: {error.strerror}") from error
 
     def _read_changed(self) -> bytes | None:
         # O_NONBLOCK: a named pipe in its place must not stop the loop.
@@ -110,7 +110,7 @@ class FileSource:
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise KeysUnavailable("it is not a regular file")
+                raise KeysUnavailable(f"{self._path} is not a regular file")
             seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
             if seen == self._seen:
                 return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from proxy.errors import ConnectionRefusal, ProxyError, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.limits import Limits
 from proxy.identity.peer import identify
-from proxy.identity.store import IdentityStore
+from proxy.identity.store import Identity, IdentityStore
 from proxy.net.transport import Transports
 from proxy.policy.settings import Protection
 from proxy.tls.contexts import TlsContexts, web_client_context
@@ -55,12 +55,13 @@ class Dialer:
             UpstreamDown, UpstreamTimeout, UpstreamUntrusted, UpstreamRefusedUs, NotReady: as their names say.
 
         """
-        context = self._context(endpoint.protection)  # first: without an identity nobody is called
+        self._context(endpoint.protection)  # first: without an identity nobody is called
         try:
             async with asyncio.timeout(timeout_s):
                 sock = await self._connect(endpoint)
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {endpoint} within {timeout_s:g} s") from error
+        context, shown = self._context(endpoint.protection), self._store.current
         if context is None:
             _, upstream = await self._transports.connected(lambda: Upstream(limits), sock, None, None, 0)
             return upstream
@@ -69,7 +70,7 @@ class Dialer:
             _, upstream = await self._transports.connected(
                 lambda: Upstream(limits), sock, context, endpoint.server_name or endpoint.host, timeout_s
             )
-            self._check(endpoint, upstream)
+            self._check(endpoint, upstream, shown)
         except (OSError, TimeoutError, ProxyError) as error:
             sock.close()
             failure = error if isinstance(error, ProxyError) else dial_failure(error)
@@ -87,21 +88,23 @@ class Dialer:
             self._web = web_client_context()
         return self._web
 
-    def _check(self, endpoint: Endpoint, upstream: Upstream) -> None:
-        """Compare who answered with who was expected: the chain alone says it (law 2)."""
-        if endpoint.protection is not Protection.MTLS:
+    def _check(self, endpoint: Endpoint, upstream: Upstream, shown: Identity | None) -> None:
+        """Compare who answered with who was expected: the chain alone says it (law 2).
+
+        ``shown`` is who we said we are: the newest identity may be another one by now, and end later.
+        """
+        if endpoint.protection is not Protection.MTLS or shown is None:
             return
-        identity = self._store.require()
         now = self._now()
         try:
-            peer = identify(verified_chain(upstream.transport), identity.bundles, now)
+            peer = identify(verified_chain(upstream.transport), self._store.require().bundles, now)
         except ConnectionRefusal as error:
             upstream.transport.abort()
             raise UpstreamUntrusted(f"{endpoint} is no workload that we trust: {error.reason}") from error
         if peer.spiffe_id != endpoint.expected:
             upstream.transport.abort()
             raise UpstreamUntrusted(f"{endpoint} is {peer.uri}, expected {endpoint.expected}")
-        upstream.ends_at = self._clock() + min(peer.not_after, identity.svid.not_after) - now - LEND_MARGIN_S
+        upstream.ends_at = self._clock() + min(peer.not_after, shown.svid.not_after) - now - LEND_MARGIN_S
 
     async def _connect(self, endpoint: Endpoint) -> socket.socket:
         addresses = await self._resolve(endpoint)

@@ -191,7 +191,6 @@ def test_many_of_them_cost_no_memory(mesh: Mesh, target: Sidecar) -> None:
         before, lines = target.resident_bytes, len(target.lines)
         list(callers.map(one, range(ROUNDS)))
     grown = target.resident_bytes - before
-    print("GROWN", grown)
     assert grown < MEMORY_BYTES
     assert len(target.lines) - lines < 20, "nor does it fill the log"
 
