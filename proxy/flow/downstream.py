@@ -62,7 +62,9 @@ class Owner(Protocol):
 
 
 class Downstream:
-    """See the module. An ``asyncio.Protocol`` by shape, not by base class: so it can be compiled (``.ci/compile``). ``deadline`` is seconds on the loop's clock."""
+    """See the module. An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
+
+    ``deadline`` is seconds on the loop's clock."""
 
     __slots__ = (
         "_decoder",
@@ -321,7 +323,7 @@ class Downstream:
         exchange.finished = True
         exchange.status = row.status
         if exchange.upstream is None and not exchange.offer:
-            exchange.own_s += now - exchange.started
+            exchange.own_s += now - exchange.started - exchange.away_s
         self.write(rescue(error, exchange.head.method, close=not keep))
         exchange.account.fail(exchange, error, now)
         self.ended(exchange, keep=keep)

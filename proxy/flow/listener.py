@@ -145,6 +145,7 @@ class Listener:
         pool = exchange.pool
         if pool is None:
             raise RuntimeError("an exchange was sent without a pool")
+        left = self.runtime.clock()
         try:
             upstream = await pool.open()
         except ProxyError as error:
@@ -157,6 +158,7 @@ class Listener:
         if exchange.finished:
             pool.take_back(upstream, self.runtime.clock())
             return
+        exchange.away_s += self.runtime.clock() - left
         timeouts = self.settings.timeouts
         exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
         connection.resume()
@@ -166,6 +168,7 @@ class Listener:
         self.runtime.tasks.spawn(self._follow_up(connection, exchange, learn), "follow up")
 
     async def _follow_up(self, connection: Downstream, exchange: Exchange, learn: Coroutine[Any, Any, object]) -> None:
+        left = self.runtime.clock()
         try:
             await learn
         except ProxyError as error:
@@ -175,6 +178,7 @@ class Listener:
             _log.exception("a miss could not be followed up")
             exchange.fail(Internal())
             return
+        exchange.away_s += self.runtime.clock() - left
         if not exchange.finished:
             connection.on_request(exchange)
             connection.resume()

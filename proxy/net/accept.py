@@ -55,7 +55,10 @@ def listen(host: str, port: int, backlog: int = BACKLOG) -> socket.socket:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise ListenFailed(errno.EINVAL, f"{where}: the host must be an IP address, as 127.0.0.1 or ::1") from None
-    sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_INET if address.version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _explained(where, error) from error
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -33,7 +33,9 @@ class Listener(Protocol):
 
 
 class Upstream:
-    """A connection to an endpoint, an ``asyncio.Protocol`` by shape (see ``flow.Downstream``); ``listener`` is its exchange while it is on loan.
+    """A connection to an endpoint; ``listener`` is its exchange while it is on loan.
+
+    An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
 
     ``deadline``, ``idle_until`` and ``ends_at`` are seconds on the loop's clock. At ``ends_at`` the identity of one of
     the two sides ends: the connection is not lent past that.
