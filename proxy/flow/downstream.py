@@ -64,7 +64,8 @@ class Owner(Protocol):
 class Downstream:
     """See the module. An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
 
-    ``deadline`` is seconds on the loop's clock."""
+    ``deadline`` is seconds on the loop's clock.
+    """
 
     __slots__ = (
         "_decoder",

@@ -4,7 +4,6 @@ import socket
 import struct
 
 import pytest
-
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh, orders_at, outbound
 from support.sidecar import Sidecar
@@ -118,7 +117,7 @@ def test_never_on_a_fresh_connection(mesh: Mesh, orders: Sidecar, app: RawApp, f
 
 def test_through_mtls_too(mesh: Mesh, app: RawApp, orders: Sidecar) -> None:
     """The sidecar of the destination ends while its connection is idle; the next request opens another one."""
-    app.script = lambda connection: _serve(connection)
+    app.script = _serve
     edge = mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n")
     wire = mesh.plain(edge.ports["outbound"])
     for _ in range(3):

@@ -5,7 +5,6 @@ import socket
 import ssl
 
 import pytest
-
 from support.apps import RawApp, Recorder
 from support.mesh import INBOUND, Mesh
 from support.sidecar import Sidecar, wait_until

@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, new_trace
 from support.sidecar import Sidecar
@@ -35,7 +34,7 @@ def _bad_tokens(mint: TokenMint) -> dict[str, tuple[str, bytes]]:
     """Name -> the reason that must be given, and the token."""
     now = time.time()
     valid = mint.token()
-    header, payload, signature = valid.split(b".")
+    header, payload, _ = valid.split(b".")
     garbage = mint.garbage()
     return {
         "expired": ("token_expired", mint.token(now - HOUR)),

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, LEDGER, Mesh, load_svid, new_trace, orders_at, outbound
 from support.sidecar import Sidecar

@@ -4,7 +4,6 @@ import socket
 import threading
 
 import pytest
-
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh, orders_at, outbound
 from support.sidecar import Sidecar, wait_until

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh, orders_at, outbound
 from support.sidecar import Sidecar, wait_until

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from support.load import Load
 from support.mesh import INBOUND, Mesh, orders_at, outbound
 from support.sidecar import Sidecar

@@ -5,7 +5,6 @@ import ssl
 import time
 
 import pytest
-
 from support.apps import App
 from support.mesh import EDGE, INBOUND, Mesh
 from support.pki import Authority, Svid

@@ -3,7 +3,6 @@
 import hashlib
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh
 from support.pki import der

@@ -4,7 +4,6 @@ import socket
 import ssl
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, outbound
 from support.sidecar import Sidecar, wait_until

@@ -1,7 +1,6 @@
 """Outbound is default deny by authority, and there is one authority: what is judged is what is sent (specs 6.4)."""
 
 import pytest
-
 from support.apps import App
 from support.mesh import Mesh, outbound
 from support.sidecar import Sidecar

@@ -1,7 +1,6 @@
 """The Grant of a connection is its ceiling, the token is what it brings, the route is what it needs: all three must fit."""
 
 import pytest
-
 from support.apps import App
 from support.mesh import Mesh, new_trace
 from support.sidecar import Sidecar

@@ -5,7 +5,6 @@ import ssl
 import time
 
 import pytest
-
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh, outbound
 from support.sidecar import Sidecar, wait_until

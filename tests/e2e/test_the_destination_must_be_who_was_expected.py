@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-
 from support.mesh import LEDGER, Mesh, load_svid, outbound
 from support.pki import Authority, Svid
 from support.sidecar import Sidecar, wait_until

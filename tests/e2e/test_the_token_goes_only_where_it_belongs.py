@@ -1,7 +1,6 @@
 """The token that the app copied goes on unchanged inside the trust domain, and never leaves it (law 3, specs 1.17)."""
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, new_trace, orders_at, outbound
 from support.pki import Authority

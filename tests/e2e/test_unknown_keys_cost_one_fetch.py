@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, mesh_in, new_trace
 from support.sidecar import Sidecar, wait_until
@@ -28,7 +27,7 @@ class Keys:
             def log_message(self, *_: object) -> None:
                 pass
 
-            def do_GET(self) -> None:  # noqa: N802 - its own name
+            def do_GET(self) -> None:
                 keys.fetches += 1
                 keys.release.wait(5)
                 self.send_response(200 if keys.answer else 500)

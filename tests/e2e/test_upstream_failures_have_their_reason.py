@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from support.apps import RawApp, answering, read_head
 from support.mesh import INBOUND, LEDGER, Mesh, outbound
 from support.sidecar import Sidecar, wait_until

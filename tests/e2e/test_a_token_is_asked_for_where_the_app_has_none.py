@@ -1,0 +1,206 @@
+"""Where a destination says so, the sidecar obtains a token from the Transaction Token Service, over mTLS, and injects it."""
+
+import json
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from support.apps import App
+from support.mesh import INBOUND, Mesh, load_svid, mesh_in, orders_at, outbound
+from support.sidecar import Sidecar
+from support.tokens import TokenMint
+from support.wire import request
+
+CALLERS = 20
+TYPE = "urn:ietf:params:oauth:token-type:txn_token"
+
+
+class Service:
+    """A Transaction Token Service; ``issue`` gives the status and the JSON of its answer."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+        self.asked: list[dict[str, str]] = []
+        self.callers: list[str] = []
+        self.release = threading.Event()
+        self.release.set()
+        self.lifetime_s = 300
+        self.issue: Callable[[dict[str, str]], tuple[int, dict[str, object]]] = self.token
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:  # noqa: N802 - its own name
+                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                service.asked.append(dict(urllib.parse.parse_qsl(form)))
+                assert isinstance(self.connection, ssl.SSLSocket)
+                service.callers += [v for k, v in (self.connection.getpeercert() or {}).get("subjectAltName", ()) if k]  # type: ignore[misc]
+                service.release.wait(5)
+                status, answer = service.issue(service.asked[-1])
+                body = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self.server = App(Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=mesh.ca.bundle_pem.decode())
+        load_svid(context, mesh.ca.svid("spiffe://example.org/tts"), mesh.folder)
+        self.server.server.socket = context.wrap_socket(self.server.server.socket, server_side=True)
+
+    def token(self, form: dict[str, str]) -> tuple[int, dict[str, object]]:
+        """Issue what was asked for."""
+        raw = self.mesh.mint.token(
+            scope=form["scope"], exp=int(time.time()) + self.lifetime_s, txn=f"t{len(self.asked)}"
+        )
+        return 200, {"access_token": raw.decode(), "issued_token_type": TYPE, "token_type": "N_A"}
+
+    def close(self) -> None:
+        """End it."""
+        self.release.set()
+        self.server.close()
+
+
+@pytest.fixture
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """A mesh for each test: what one has been given, the next has not."""
+    with mesh_in(tmp_path_factory.mktemp("mesh")) as made:
+        yield made
+
+
+@pytest.fixture
+def service(mesh: Mesh) -> Iterator[Service]:
+    """The service of the mesh."""
+    made = Service(mesh)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(mesh: Mesh) -> App:
+    """The app at the end."""
+    return mesh.app()
+
+
+@pytest.fixture
+def edge(mesh: Mesh, service: Service, app: App) -> Sidecar:
+    """One destination with a token, one without, one in another way protected."""
+    orders = mesh.start("orders", INBOUND.format(app=app.port))
+    url = f'url: "https://127.0.0.1:{service.server.port}/token", spiffe_id: spiffe://example.org/tts'
+    return mesh.start(
+        "edge",
+        outbound(
+            orders_at(orders) + ", token: {scope: orders.read}",
+            orders_at(orders, "bare"),
+            f'host: legacy, address: "127.0.0.1:{app.port}", protection: plain',
+        )
+        + f"tokens: {{keys: jwks.json, service: {{{url}}}}}\n",
+    )
+
+
+def test_it_is_obtained_once_and_kept(mesh: Mesh, service: Service, app: App, edge: Sidecar) -> None:
+    """Many requests at once make one exchange; the token is this workload's, with the scope of the destination."""
+    service.release.clear()
+    wires = [mesh.plain(edge.ports["outbound"]).send(request("GET", "/orders/1")) for _ in range(CALLERS)]
+    threading.Timer(0.3, service.release.set).start()
+    assert [wire.reply().status for wire in wires] == [200] * CALLERS
+    assert wires[0].ask("GET", "/orders/1").status == 200
+    assert len(service.asked) == 1
+    form = service.asked[0]
+    assert (form["scope"], form["audience"], form["requested_token_type"]) == ("orders.read", "example.org", TYPE)
+    assert form["client_id"] == "spiffe://example.org/edge"
+    assert service.callers == ["spiffe://example.org/edge"]
+    assert len({app.fields("txn-token", index)[0] for index in range(len(app.requests))}) == 1
+    assert edge.metric("svidecar_token_exchange_seconds_count", result="ok") == 1
+
+
+def test_what_the_app_brings_comes_first(mesh: Mesh, service: Service, app: App, edge: Sidecar) -> None:
+    """Its transaction goes on; where nothing was configured, nothing is put in."""
+    wire = mesh.plain(edge.ports["outbound"])
+    token = mesh.bearer()
+    assert wire.ask("GET", "/orders/1", token).status == 200
+    assert app.fields("txn-token") == [token["Txn-Token"]]
+    assert wire.ask("GET", "/orders/1", host="bare").reason == "token_missing"
+    assert wire.ask("GET", "/x", host="legacy").status == 200
+    assert app.fields("txn-token") == []
+    assert service.asked == []
+
+
+def test_a_body_waits_for_the_token(mesh: Mesh, service: Service, app: App, edge: Sidecar) -> None:
+    """A request whose body comes before the token arrives whole, in its own framing."""
+    service.release.clear()
+    threading.Timer(0.2, service.release.set).start()
+    wire = mesh.plain(edge.ports["outbound"])
+    service.issue = lambda form: service.token(form | {"scope": "orders.write"})
+    answer = wire.ask("POST", "/orders", body=b"b" * 1_000_000)
+    assert answer.status == 200
+    assert len(app.requests[-1]["body"]) == 1_000_000
+    chunked = b"POST /orders HTTP/1.1\r\nHost: orders\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    assert wire.send(chunked).reply().json["body"] == "abc"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        ((400, {"error": "invalid_scope"}), 403, "tts_refused"),
+        ((500, {}), 503, "tts_unavailable"),
+        ((200, {"access_token": "x", "issued_token_type": TYPE, "token_type": "N_A"}), 502, "tts_bad_answer"),
+        ((200, {"access_token": "x", "issued_token_type": TYPE, "token_type": "Bearer"}), 502, "tts_bad_answer"),
+        ((302, {}), 502, "tts_bad_answer"),
+    ],
+    ids=["refused", "fails", "no token", "a bearer token", "elsewhere"],
+)
+def test_when_it_gives_none(
+    mesh: Mesh,
+    service: Service,
+    app: App,
+    edge: Sidecar,
+    answer: tuple[int, dict[str, object]],
+    status: int,
+    reason: str,
+) -> None:
+    """The request ends here with the reason; soon after, another attempt may succeed."""
+    service.issue = lambda _: answer
+    wire = mesh.plain(edge.ports["outbound"])
+    found = wire.ask("GET", "/orders/1")
+    assert (found.status, found.reason) == (status, reason)
+    assert app.requests == []
+    assert edge.decisions(reason=reason, direction="outbound", decision="error") == 1
+    service.issue = service.token
+    until = time.monotonic() + 10
+    while (found := wire.ask("GET", "/orders/1")).status != 200:
+        assert found.reason == reason, "told again for a moment, without asking again"
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert len(service.asked) <= 3
+
+
+def test_an_answer_that_nobody_signed(mesh: Mesh, service: Service, app: App, edge: Sidecar) -> None:
+    """A token that our keys do not verify is not sent on."""
+    forged = TokenMint().forger().token(scope="orders.read").decode()
+    service.issue = lambda _: (200, {"access_token": forged, "issued_token_type": TYPE, "token_type": "N_A"})
+    answer = mesh.plain(edge.ports["outbound"]).ask("GET", "/orders/1")
+    assert (answer.status, answer.reason) == (502, "tts_bad_answer")
+    assert app.requests == []
+    assert forged not in edge.log
+
+
+def test_it_is_renewed_before_it_ends(mesh: Mesh, service: Service, edge: Sidecar) -> None:
+    """A token of seconds under a stream of requests: each is served, and none waits for an exchange that fails."""
+    service.lifetime_s = 3
+    wire = mesh.plain(edge.ports["outbound"])
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        assert wire.ask("GET", "/orders/1").status == 200
+        time.sleep(0.02)
+    assert 2 <= len(service.asked) <= 6
