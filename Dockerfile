@@ -7,12 +7,20 @@
 FROM python:3.13-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md ./
 COPY proxy proxy
 RUN ["python", "-m", "pip", "wheel", "--wheel-dir", "/wheels", "."]
 RUN ["python", "-m", "venv", "--without-pip", "/opt/svidecar"]
 # --no-index: nothing but the wheels. pip compiles the bytecode, since nothing can be written later.
 RUN ["python", "-m", "pip", "--python", "/opt/svidecar/bin/python", "install", "--no-index", "--find-links", "/wheels", "svidecar"]
+
+# The hot path as machine code, over the same sources: a fifth less CPU per request (loadtest/results).
+RUN ["apt-get", "update"]
+RUN ["apt-get", "install", "--yes", "--no-install-recommends", "gcc", "libc6-dev"]
+RUN ["python", "-m", "pip", "install", "mypy"]
+COPY .ci/compile .ci/compile
+RUN ["bash", ".ci/compile", "/compiled"]
+RUN ["cp", "-R", "/compiled/.", "/opt/svidecar/lib/python3.13/site-packages/"]
 
 FROM python:3.13-slim-trixie
 LABEL org.opencontainers.image.title="svidecar" \

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, load_svid, mesh_in, orders_at, outbound
 from support.sidecar import Sidecar
@@ -37,11 +36,11 @@ class Service:
             def log_message(self, *_: object) -> None:
                 pass
 
-            def do_POST(self) -> None:  # noqa: N802 - its own name
+            def do_POST(self) -> None:
                 form = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 service.asked.append(dict(urllib.parse.parse_qsl(form)))
                 assert isinstance(self.connection, ssl.SSLSocket)
-                service.callers += [v for k, v in (self.connection.getpeercert() or {}).get("subjectAltName", ()) if k]  # type: ignore[misc]
+                service.callers += [v for k, v in (self.connection.getpeercert() or {}).get("subjectAltName", ()) if k]  # type: ignore[misc, str-unpack]
                 service.release.wait(5)
                 status, answer = service.issue(service.asked[-1])
                 body = json.dumps(answer).encode()

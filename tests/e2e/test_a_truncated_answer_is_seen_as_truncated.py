@@ -65,7 +65,7 @@ def test_for_a_caller_of_http_1_0(mesh: Mesh, chain: dict[str, Sidecar], name: s
             pass
     tls = mesh.connect(chain["orders"].ports["inbound"])
     assert isinstance(tls.sock, ssl.SSLSocket)
-    tls.sock.suppress_ragged_eofs = False
+    tls.sock.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # it is there since Python 2.6
     tls.send(data)
     with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):
         while tls.sock.recv(65536):

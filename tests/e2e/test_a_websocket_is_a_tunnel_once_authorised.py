@@ -144,7 +144,12 @@ def test_the_app_may_refuse(mesh: Mesh, wire: Wire) -> None:
 def test_the_app_may_not_switch_to_something_else(mesh: Mesh, wire: Wire, orders: Sidecar) -> None:
     """Not to a protocol that was not offered, and not at all where none was."""
     assert wire.ask("GET", "/any/other", mesh.bearer() | UPGRADE).status == 502
-    raw = mesh.raw_app(lambda connection: (read_head(connection), connection.sendall(SWITCH)) and None)
+
+    def script(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(SWITCH)
+
+    raw = mesh.raw_app(script)
     ledger = mesh.start("ledger", INBOUND.format(app=raw.port))
     tls = mesh.connect(ledger.ports["inbound"])
     assert tls.ask("GET", "/any/x", mesh.bearer()).status == 502

@@ -4,7 +4,6 @@ import socket
 import time
 
 import pytest
-
 from support.apps import App, RawApp, read_head
 from support.mesh import EDGE, INBOUND, Mesh, new_trace, orders_at, outbound
 from support.pki import Authority

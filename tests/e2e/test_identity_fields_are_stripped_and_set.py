@@ -1,6 +1,7 @@
 """What the app reads about its caller was written by the sidecar: nothing of the kind passes from a caller (laws 3, 4)."""
 
 import hashlib
+import socket
 
 import pytest
 from support.apps import App
@@ -129,7 +130,12 @@ def test_what_the_app_says_of_itself_stays_here(mesh: Mesh) -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\nTxn-Token: secret\r\nX-Forwarded-Client-Cert: x\r\nX-Ok: 1\r\nContent-Length: 0\r\n\r\n"
     )
-    raw = mesh.raw_app(lambda connection: (connection.recv(65536), connection.sendall(answer)) and None)
+
+    def script(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+    raw = mesh.raw_app(script)
     sidecar = mesh.start("ledger", INBOUND.format(app=raw.port))
     reply = mesh.connect(sidecar.ports["inbound"]).ask("GET", "/any/1", mesh.bearer())
     assert reply.get("x-ok") == "1"

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from support.apps import App
 from support.mesh import INBOUND, Mesh, new_trace, orders_at, outbound
 from support.sidecar import Sidecar
