@@ -150,15 +150,17 @@ class Sidecar:
         self.process.send_signal(number)
 
     def wait(self, timeout_s: float = 10.0) -> int:
-        """Wait until it has ended by itself; give the exit code."""
+        """Wait until it has ended by itself; give the exit code. One that hangs tells where, and fails the test."""
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+            code = None
+            self.process.send_signal(signal.SIGABRT)  # in development mode, faulthandler writes where it was
+            self.process.wait(5)
         self._reader.join(5)
         assert self.process.stderr is not None
         self.process.stderr.close()
+        assert code is not None, f"it did not end in {timeout_s:g} s:\n{self.log}"
         return code
 
     def stop(self, timeout_s: float = 10.0) -> int:
