@@ -58,6 +58,13 @@ class Counting(asyncio.Transport):
     def abort(self) -> None:
         """Nothing is open."""
 
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits here."""
+        return 0
+
     def is_closing(self) -> bool:
         """Never."""
         return False

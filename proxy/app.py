@@ -27,6 +27,7 @@ from proxy.flow.inbound import Inbound
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
+from proxy.identity.bundle import Bundles
 from proxy.identity.sources.files import FilesSource
 from proxy.identity.store import Identity, IdentityStore
 from proxy.net.deadlines import Deadlines
@@ -75,19 +76,9 @@ class Sidecar:
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
         self._warned_of_expiry = False
+        self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
-        runtime = Runtime(
-            transports=self.transports,
-            deadlines=self.deadlines,
-            tasks=self.tasks,
-            clock=time.monotonic,
-            now=time.time,
-            metrics=self.metrics,
-            access_log=self.access_log,
-            trace_ids=TraceIds(os.urandom),
-            pseudonym=b"",
-        )
         self.dialer = Dialer(
             self.transports,
             self.contexts,
@@ -100,10 +91,23 @@ class Sidecar:
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.token_service = self._make_token_service(fetch)
-        self.inbound, self.inbound_door = self._make_inbound(_named(runtime, "in"))
-        self.outbound, self.outbound_door = self._make_outbound(_named(runtime, "out"))
+        self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
+        self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
     # ---- parts
+
+    def _make_runtime(self, direction: str) -> Runtime:
+        return Runtime(
+            transports=self.transports,
+            deadlines=self.deadlines,
+            tasks=self.tasks,
+            clock=time.monotonic,
+            now=time.time,
+            metrics=self.metrics,
+            access_log=self.access_log,
+            trace_ids=TraceIds(os.urandom),
+            pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode(),
+        )
 
     def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
         if self.settings.tokens.service is None:
@@ -227,8 +231,22 @@ class Sidecar:
             ends = max(authority.not_valid_after_utc.timestamp() for authority in bundle.authorities)
             metrics.bundle_not_after(trust_domain).set(ends)
         self._warned_of_expiry = False
+        if self._bundles is not None and self._bundles != identity.bundles:
+            self._verify_anew()
+        self._bundles = identity.bundles
         self.health.set(Gate.SVID, ok=True, detail=str(identity.svid.spiffe_id))
         self.health.set(Gate.BUNDLE, ok=True, detail=", ".join(sorted(identity.bundles)))
+
+    def _verify_anew(self) -> None:
+        """Another set of authorities: whoever it proves no more is out; our own connections are made anew."""
+        if self.inbound is not None and self.inbound_door is not None:
+            self.inbound_door.verify_anew(list(self.inbound.connections))
+        self._retire_pools()
+
+    def _retire_pools(self) -> None:
+        retired, self._pools = self._pools, {}
+        for pool in retired.values():
+            pool.retire()
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
@@ -287,9 +305,7 @@ class Sidecar:
         if self.outbound_door is not None and destinations != destinations_now:
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = compile_destinations(destinations, trust_domain)
-            retired, self._pools = self._pools, {}
-            for pool in retired.values():
-                pool.retire()
+            self._retire_pools()
 
     def begin_drain(self) -> None:
         """Fail readiness, and let inbound take nothing new. Outbound goes on: the app may need it to finish."""
@@ -302,6 +318,10 @@ class Sidecar:
         for listener in (self.inbound, self.outbound):
             if listener is not None:
                 listener.close()
+        for pool in self._pools.values():
+            pool.close()
+        if self.inbound_door is not None:
+            self.inbound_door.pool.close()
         for server in self._servers:
             await server.close()
         self._lag.close()
@@ -322,10 +342,6 @@ def _gates(settings: SidecarSettings) -> list[Gate]:
         if settings.tokens.service is None:
             gates.remove(Gate.KEYS)
     return gates
-
-
-def _named(runtime: Runtime, direction: str) -> Runtime:
-    return replace(runtime, pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode())
 
 
 def _endpoint(destination: Destination) -> Endpoint:

@@ -80,10 +80,6 @@ class PeerNotAllowed(ConnectionRefusal):
     """No policy admits this SPIFFE ID."""
 
 
-class PeerUnexpected(ConnectionRefusal):
-    """The peer is a valid workload, but not the one that was expected."""
-
-
 class GrantEnded(ConnectionRefusal):
     """The grant of this connection has ended."""
 
@@ -100,10 +96,6 @@ class Overloaded(Unavailable):
 
 class NotReady(Unavailable):
     """Identity, keys or policy are not loaded yet."""
-
-
-class Draining(Unavailable):
-    """The sidecar is ending."""
 
 
 class BadMessage(ProxyError, group=True):

@@ -99,6 +99,11 @@ class Connection(asyncio.Protocol):
         self.deadline = NEVER
 
     @property
+    def is_reading(self) -> bool:
+        """Whether a request is wanted, or has begun to come."""
+        return self._state is _State.READING
+
+    @property
     def is_idle(self) -> bool:
         """Whether it waits for a request of which nothing has come."""
         return self._state is _State.READING and self._head is None and not self._in_head and not self._choked

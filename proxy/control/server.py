@@ -99,11 +99,16 @@ class ControlServer:
 
     def _make_room(self) -> bool:
         """End the one that has been here longest of the idle: who holds connections open must not keep a probe out."""
+        reading = None
         for connection in self._serving.connections:
             if connection.is_idle:
                 connection.abort()
                 return True
-        return False
+            if reading is None and connection.is_reading:
+                reading = connection  # a head that does not end would else keep its place for seconds
+        if reading is not None:
+            reading.abort()
+        return reading is not None
 
     async def _welcome(self, sock: socket.socket) -> None:
         try:

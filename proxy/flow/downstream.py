@@ -8,12 +8,10 @@ A connection is in one of four states: between messages, in an exchange, in a tu
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError
+from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError, Side
 from proxy.flow.account import Account
 from proxy.flow.exchange import Exchange
 from proxy.flow.farewell import Farewell
@@ -23,7 +21,7 @@ from proxy.flow.settings import ListenerSettings
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
 from proxy.http1.message import EndOfMessage, RequestEvent, RequestHead
-from proxy.net.cut import cut
+from proxy.net.cut import cut, reset
 from proxy.net.deadlines import NEVER
 from proxy.observe.catalog import Direction
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
@@ -72,6 +70,7 @@ class Downstream:
         "_ended",
         "_farewell",
         "_in_head",
+        "_leaving",
         "_lost",
         "_paused",
         "_pumping",
@@ -100,6 +99,7 @@ class Downstream:
         self._in_head = False  # its deadline runs
         self._ended = False  # the caller has sent its last byte; what it had sent before is answered
         self._farewell: Farewell | None = None
+        self._leaving = False  # no request after the one in progress
         self._lost = False
         self._paused = False
         self._pumping = False
@@ -116,22 +116,19 @@ class Downstream:
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.deadline = self.runtime.clock() + self._timeouts.idle_s
+        self._leaving = self.listener.draining
         self.listener.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        if self._farewell is not None or self._tunnel is not None:
-            self._divert(data)
-            return
-        self._decoder.receive(data)
-        if not self._pumping:
-            self._pump()
-
-    def _divert(self, data: bytes) -> None:
         if self._tunnel is not None:
             self._tunnel.to_upstream(data)
         elif self._farewell is not None:
             self._farewell.drop(data)
+        else:
+            self._decoder.receive(data)
+            if not self._pumping:
+                self._pump()
 
     def eof_received(self) -> bool:
         """Take the end of the requests. A plain connection stays open for the answer; TLS has no half-close here."""
@@ -231,13 +228,12 @@ class Downstream:
             exchange.flush()
 
     def _begin(self, head: RequestHead) -> None:
-        runtime = self.runtime
-        exchange = Exchange(self, runtime, head, self.account, runtime.clock())
+        exchange = Exchange(self, self.runtime, head, self.account, self.runtime.clock())
         self.exchange = exchange
         self.deadline = NEVER
         self._in_head = False
         self.listener.last_used = exchange.started
-        if self.listener.draining:
+        if self._leaving:
             exchange.keep = False
         self.on_request(exchange)
 
@@ -286,14 +282,11 @@ class Downstream:
             self.transport.write(data)
 
     def abort(self) -> None:
-        """End the connection at once.
-
-        In HTTP/1.0 the end of the connection may be the end of the answer: only a reset tells that this one is cut.
-        """
-        sock = self.transport.get_extra_info("socket")
-        if self.exchange is not None and self.exchange.head.version == 0 and sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        cut(self.transport)
+        """End the connection at once. In HTTP/1.0 a mere end would be that of a whole answer."""
+        if self.exchange is not None and self.exchange.head.version == 0:
+            reset(self.transport)
+        else:
+            cut(self.transport)
 
     def hang_up(self) -> None:
         """Send what is buffered, then close."""
@@ -319,13 +312,14 @@ class Downstream:
         row = RESCUES[error.reason]
         if not exchange.request_done and not row.close:
             self._drop_body(exchange)
-        keep = exchange.keep and exchange.request_done and not row.close and not self.listener.draining
+        keep = exchange.keep and exchange.request_done and not row.close and not self._leaving
         now = self.runtime.clock()
         exchange.finished = True
         exchange.status = row.status
         if exchange.upstream is None and not exchange.offer:
             exchange.own_s += now - exchange.started - exchange.away_s
-        self.write(rescue(error, exchange.head.method, close=not keep))
+        tell = self.listener.direction == "outbound" or error.side is Side.DOWNSTREAM  # a peer need not know our app
+        self.write(rescue(error, exchange.head.method, close=not keep, tell=tell))
         exchange.account.fail(exchange, error, now)
         self.ended(exchange, keep=keep)
 
@@ -377,6 +371,8 @@ class Downstream:
         """Become one end of a tunnel."""
         self._tunnel = tunnel
         self.exchange = None
+        if self._paused:
+            self.pace(reading=True)
         self.deadline = NEVER
         self.write(first)
         tunnel.open(self)
@@ -387,6 +383,7 @@ class Downstream:
 
     def drain(self, *, at_once: bool = False) -> None:
         """Finish what is in progress, and take nothing new; ``at_once`` ends a tunnel, and a head that is not whole."""
+        self._leaving = True
         if self._tunnel is not None:
             if at_once:
                 self._tunnel.close()  # else it ends with the grace

@@ -158,7 +158,8 @@ class Exchange:
         if self.answer_done:
             self._finish(now)
         elif self.upstream is upstream:
-            upstream.deadline = NEVER if self._upstream_paused else now + self._stream_idle_s
+            patience_s = self.first_byte_s if self.request_done and not self.answered else self._stream_idle_s
+            upstream.deadline = NEVER if self._upstream_paused else now + patience_s
 
     def _collect(self, upstream: Upstream, pieces: list[bytes]) -> None:
         decoder = upstream.decoder
@@ -360,7 +361,8 @@ class Exchange:
         self.status = 101
         self.answered = True
         self.upstream = None
-        tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, self.tunnel_ends_at)
+        ends_at = min(self.tunnel_ends_at, upstream.ends_at)
+        tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, ends_at)
         first = [*pieces, write_head(answer.first_line, lines), upstream.decoder.release()]
         pieces.clear()
         self._client.enter(tunnel, b"".join(first))

@@ -60,6 +60,12 @@ class Inbound:
             if isinstance(connection, InboundConnection):
                 connection.readmit()
 
+    def verify_anew(self, connections: Iterable[Downstream]) -> None:
+        """Verify the peers of these connections by the newest bundles."""
+        for connection in connections:
+            if isinstance(connection, InboundConnection):
+                connection.verify_anew()
+
 
 class InboundConnection(Downstream):
     """One connection of a peer, from its admission on."""
@@ -98,6 +104,15 @@ class InboundConnection(Downstream):
         try:
             self._grant = admit(self._inbound.policy, self._grant.peer, self._grant.until)
         except PeerNotAllowed as error:
+            self.account.refuse(error)
+            self.drain(at_once=True)
+
+    def verify_anew(self) -> None:
+        """Verify the peer by the newest bundles. Whoever they prove no more ends with the request in progress."""
+        bundles = self._inbound.store.require().bundles
+        try:
+            identify(verified_chain(self.transport), bundles, self.runtime.now())
+        except ConnectionRefusal as error:
             self.account.refuse(error)
             self.drain(at_once=True)
 

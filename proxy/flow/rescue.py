@@ -35,7 +35,6 @@ RESCUES: dict[str, Rescue] = {
     # we cannot serve now
     "overloaded": Rescue(503, close=True, retry=True),
     "not_ready": _503,
-    "draining": Rescue(503, close=True, retry=True),
     # the message
     "bad_request": _CLOSE_400,
     "bad_framing": _CLOSE_400,
@@ -101,7 +100,6 @@ CONNECTION_ONLY = frozenset(
         "not_an_svid",
         "unknown_trust_domain",
         "peer_not_allowed",
-        "peer_unexpected",
         "config_invalid",
         "identity_invalid",
         "keys_invalid",
@@ -109,12 +107,12 @@ CONNECTION_ONLY = frozenset(
 )
 
 
-def rescue(error: ProxyError, method: bytes, *, close: bool) -> bytes:
-    """Write the whole answer to ``error``; ``close`` adds ``Connection: close``."""
+def rescue(error: ProxyError, method: bytes, *, close: bool, tell: bool = True) -> bytes:
+    """Write the whole answer to ``error``; ``close`` adds ``Connection: close``, ``tell`` its detail."""
     row = RESCUES[error.reason]
     problem = {"type": "about:blank", "title": reason_phrase(row.status).decode(), "status": row.status}
     problem["reason"] = error.reason
-    problem["detail"] = error.detail
+    problem["detail"] = error.detail if tell else ""
     body = json.dumps(problem).encode()
     lines = [b"Content-Type: application/problem+json", b"Content-Length: %d" % len(body), b"Cache-Control: no-store"]
     if row.status == 401:

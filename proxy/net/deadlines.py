@@ -6,8 +6,11 @@ one period, never early.
 """
 
 import asyncio
+import logging
 import math
 from typing import Protocol
+
+_log = logging.getLogger(__name__)
 
 PERIOD_S = 0.1
 """Short beside the smallest timeout that a person would set (1 s), long beside the cost of a sweep."""
@@ -56,8 +59,10 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        try:
-            for watched in [w for w in self._watched if w.deadline <= now]:
+        for watched in [w for w in self._watched if w.deadline <= now]:
+            try:
                 watched.on_deadline()
-        finally:  # the fault of one must not end the deadlines of all
-            self._handle = self._loop.call_later(PERIOD_S, self._sweep) if self._watched else None
+            except Exception:  # noqa: BLE001 - the fault of one must not end the deadlines of all
+                _log.exception("a deadline could not be kept")
+                self._watched.discard(watched)
+        self._handle = self._loop.call_later(PERIOD_S, self._sweep) if self._watched else None

@@ -7,6 +7,9 @@ from typing import Any
 
 _log = logging.getLogger(__name__)
 
+END_S = 2.0
+"""What a cancelled task may take to end: an end that waits for ever is worse than a task that is cut."""
+
 
 class Tasks:
     """The tasks of one owner. A task that fails is logged, never lost; ``close`` cancels and awaits the rest."""
@@ -37,10 +40,12 @@ class Tasks:
             _log.error("task %s failed", task.get_name(), exc_info=error)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until all of it has ended."""
+        """Cancel what still runs and wait until all of it has ended, for ``END_S`` at most."""
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, stuck = await asyncio.wait(tasks, timeout=END_S)
+            for task in stuck:
+                _log.error("task %s does not end", task.get_name())

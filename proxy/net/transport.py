@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import aiofastnet
 import uvloop
 
+from proxy.net.loop import FastLoop
+
 SHUTDOWN_S = 2.0
 """How long a closing TLS connection waits for the other side's close_notify."""
 
@@ -44,7 +46,7 @@ def new_loop(kind: EventLoop) -> asyncio.AbstractEventLoop:
     """Make a loop of that kind."""
     if kind is EventLoop.ASYNCIO:
         return asyncio.SelectorEventLoop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = FastLoop() if kind is EventLoop.FAST else uvloop.new_event_loop()
     return loop
 
 

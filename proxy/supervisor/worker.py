@@ -7,6 +7,7 @@ YAML is read again; a bad YAML changes nothing.
 
 import asyncio
 import logging
+import resource
 import signal
 import time
 from pathlib import Path
@@ -22,16 +23,28 @@ from proxy.supervisor.reload import reload
 
 _log = logging.getLogger("svidecar")
 
+CLOSE_S = 5.0
+"""What closing all connections and tasks may take after the grace, before the process ends anyway."""
+
 POLL_S = 0.05
 """How often an ending sidecar looks whether it may end: short beside a person's patience."""
 
 
 def run(settings: SidecarSettings, config_path: Path) -> int:
     """Run until told to end; give the exit code: 0, or 1 when it could not start or the grace was not enough."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until its handler is there: a reload must not end us
+    _raise_descriptor_limit()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)  # it tells of each failed handshake, which we count
     with asyncio.Runner(loop_factory=lambda: new_loop(settings.event_loop)) as runner:
         return runner.run(_run(settings, config_path))
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all descriptors that we are allowed: each exchange holds two, and the usual soft limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _on_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -61,7 +74,11 @@ async def _run(settings: SidecarSettings, config_path: Path) -> int:
         _log.error("%s cannot start: %s", settings.service, error)
         return 1
     finally:
-        await sidecar.close()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await sidecar.close()
+        except TimeoutError:
+            _log.warning("ended without waiting for all of it to close")
 
 
 def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, asyncio.Event]:

@@ -9,16 +9,23 @@ keyed with a secret of the process, so the time of a look-up tells nothing about
 
 from proxy.tokens.claims import TxnToken
 
+MAX_BYTES = 8 * 1024 * 1024
+"""Of tokens as they came: ten thousand of the usual size. What was parsed of one is up to four times as large."""
+
 
 class TokenCache:
-    """At most ``max_entries`` tokens; with fewer than 2 it holds none. Whoever recalls one compares its ``exp``."""
+    """At most ``max_entries`` tokens of ``MAX_BYTES`` in all; with fewer than 2 it holds none.
 
-    __slots__ = ("_half", "_old", "_young")
+    Whoever recalls one compares its ``exp``.
+    """
+
+    __slots__ = ("_half", "_old", "_young", "_young_bytes")
 
     def __init__(self, max_entries: int) -> None:
         self._half = max_entries // 2
         self._young: dict[bytes, TxnToken] = {}
         self._old: dict[bytes, TxnToken] = {}
+        self._young_bytes = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -34,13 +41,16 @@ class TokenCache:
 
     def remember(self, raw: bytes, token: TxnToken) -> None:
         """Remember a token that was verified."""
-        if len(self._young) >= self._half:
+        if len(self._young) >= self._half or self._young_bytes > MAX_BYTES // 2:
             if self._half <= 0:
                 return
             self._old, self._young = self._young, {}
+            self._young_bytes = 0
         self._young[raw] = token
+        self._young_bytes += len(raw)
 
     def clear(self) -> None:
         """Forget all: the keys have changed."""
         self._young.clear()
         self._old.clear()
+        self._young_bytes = 0

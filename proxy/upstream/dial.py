@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -110,7 +111,11 @@ class Dialer:
         addresses = await self._resolve(endpoint)
         failure: OSError | None = None
         for family, address in addresses:
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock = socket.socket(family, socket.SOCK_STREAM)
+            except OSError as error:  # out of descriptors
+                failure = error
+                continue
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -123,7 +128,7 @@ class Dialer:
                 raise
             else:
                 return sock
-        why = failure.strerror if failure is not None and failure.strerror else "no address"
+        why = os.strerror(failure.errno) if failure is not None and failure.errno else "no address"
         raise UpstreamDown(f"nothing answers at {endpoint}: {why}") from failure
 
     async def _resolve(self, endpoint: Endpoint) -> Addresses:

@@ -90,3 +90,9 @@ class Pool:
         self.retired = True
         for upstream in self.ledger.drop_idle():
             upstream.transport.close()
+
+    def close(self) -> None:
+        """End what is idle, now; what is on loan ends with its exchange."""
+        self.retired = True
+        for upstream in self.ledger.drop_idle():
+            cut(upstream.transport)

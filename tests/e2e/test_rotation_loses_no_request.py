@@ -145,12 +145,15 @@ def test_a_new_authority_under_load(chain: Chain) -> None:
             chain.rotate()
             load.wait_for_more()
     _all_served(load)
+    wires = [chain.connect(), chain.connect()]
+    assert wires[0].ask("GET", "/orders/1", chain.mesh.bearer()).status == 200
+    before = chain.orders.decisions(reason="untrusted_chain", decision="deny")
     chain.ca = new
     chain.rotate()
-    before = chain.orders.decisions(decision="deny")
-    with pytest.raises((OSError, AssertionError)), chain.connect() as wire:  # its SVID is of the old CA
+    assert all(wire.ends() for wire in wires), "their SVID is of the authority that has left"
+    chain.orders.wait_for_decision(before + 2, reason="untrusted_chain", decision="deny")
+    with pytest.raises((OSError, AssertionError)), chain.connect() as wire:
         wire.ask("GET", "/orders/1", chain.mesh.bearer())
-    chain.orders.wait_for_decision(before + 1, decision="deny")
     chain.mesh.ca = new
     wire = chain.mesh.connect(chain.orders.ports["inbound"], svid=new.svid(EDGE))
     assert wire.ask("GET", "/orders/1", chain.mesh.bearer()).status == 200

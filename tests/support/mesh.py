@@ -179,10 +179,11 @@ class Mesh:
 
     def close(self) -> None:
         """End every process and server; no sidecar may have logged a fault."""
-        for sidecar in self._sidecars:
-            sidecar.stop()
-        for close in self._closers:
-            close()
+        with contextlib.ExitStack() as stack:  # one that fails must not leave the others open
+            for close in self._closers:
+                stack.callback(close)
+            for sidecar in self._sidecars:
+                stack.callback(sidecar.stop)
         faults = [f"{s.config.stem}: {s.log}" for s in self._sidecars if s.faults]
         assert not faults, "\n".join(faults)
 

@@ -260,12 +260,25 @@ async def test_connections_n_plus_1_is_closed_when_all_are_busy() -> None:
         _, port = await stack.enter_async_context(serving(handler, limits=ControlLimits(max_connections=2)))
         first, second = [await stack.enter_async_context(Caller.to(port)) for _ in range(2)]
         await first.say(get())
-        await second.say(b"GET / HT")
+        await second.say(get())
         await asyncio.sleep(0.1)
         third = await stack.enter_async_context(Caller.to(port))
         assert await third.rest() == b""
         gate.set()
         assert (await first.hear())[0].startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_that_does_not_end_makes_room() -> None:
+    """Who sends half a head to each connection keeps no probe out."""
+    async with AsyncExitStack() as stack:
+        _, port = await stack.enter_async_context(serving(who, limits=ControlLimits(max_connections=2)))
+        held = [await stack.enter_async_context(Caller.to(port)) for _ in range(2)]
+        for caller in held:
+            await caller.say(b"GET / HT")
+        await asyncio.sleep(0.1)
+        probe = await stack.enter_async_context(Caller.to(port))
+        await probe.say(get())
+        assert (await probe.hear())[0].startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_port_in_use_says_so() -> None:
