@@ -146,6 +146,8 @@ def test_a_new_authority_under_load(chain: Chain) -> None:
             load.wait_for_more()
     _all_served(load)
     wires = [chain.connect(), chain.connect()]
+    for wire in wires:
+        chain.mesh.also_close(wire.close)
     assert wires[0].ask("GET", "/orders/1", chain.mesh.bearer()).status == 200
     before = chain.orders.decisions(reason="untrusted_chain", decision="deny")
     chain.ca = new
