@@ -161,9 +161,10 @@ class Downstream:
         self._writable = False
         if self._tunnel is not None:
             self._tunnel.on_client_writable(writable=False)
-        elif self.exchange is not None:
+        elif self._farewell is None:
             self.deadline = self.runtime.clock() + self._timeouts.stream_idle_s
-            self.exchange.on_client_writable(writable=False)
+            if self.exchange is not None:
+                self.exchange.on_client_writable(writable=False)
 
     def resume_writing(self) -> None:
         """The caller has read on."""
@@ -199,12 +200,8 @@ class Downstream:
         try:
             while not (self._farewell is not None or self._lost or self._tunnel is not None):
                 exchange = self.exchange
-                if exchange is not None and (exchange.request_done or not exchange.takes_body):
-                    self._hold_back()
-                    return
-                if exchange is None and not self._writable:  # who does not read its answers gets no more of them
-                    self.deadline = self.runtime.clock() + self._timeouts.stream_idle_s
-                    self._hold_back()
+                if (exchange.request_done or not exchange.takes_body) if exchange is not None else not self._writable:
+                    self._hold_back()  # the answer must come first, or be read
                     return
                 event = self._decoder.next_event()
                 if event is None:
@@ -223,7 +220,8 @@ class Downstream:
         if event.__class__ is bytes:
             exchange.body(event)
         else:
-            self.deadline = NEVER
+            if self._writable:
+                self.deadline = NEVER
             exchange.body_end(event)  # type: ignore[arg-type]  # no head comes before the end of a body
             exchange.flush()
 
@@ -303,7 +301,8 @@ class Downstream:
                     self.deadline = self.runtime.clock() + self._timeouts.body_s
             else:
                 self.transport.pause_reading()
-                self.deadline = NEVER
+                if self._writable:  # else it is the caller who must move, in its time
+                    self.deadline = NEVER
 
     def refuse(self, exchange: Exchange, error: ProxyError) -> None:
         """Answer with an error, then end the exchange."""

@@ -128,6 +128,17 @@ def test_a_handshake_that_drips(mesh: Mesh, orders: Sidecar) -> None:
     assert orders.metric("svidecar_tls_handshake_seconds_count", role="server", result="handshake_timeout") >= 1
 
 
+def test_who_pipelines_and_does_not_read(mesh: Mesh, orders: Sidecar) -> None:
+    """Held back when its answers wait, and cut when they have waited too long, however much it still would send."""
+    before = orders.open_connections("outbound")
+    wire = _small_window(mesh.plain(orders.ports["outbound"]))
+    wire.sock.settimeout(0.3)
+    with pytest.raises(OSError):  # first it blocks, then it is cut
+        while True:
+            wire.send(b"GET /x HTTP/1.1\r\nHost: unknown\r\n\r\n" * 1000)
+    wait_until(lambda: orders.open_connections("outbound") <= before, "it is cut", 5)
+
+
 def _small_window(wire: Wire) -> Wire:
     wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     return wire
