@@ -1,6 +1,6 @@
 """What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log."""
 
-from typing import Protocol
+from typing import Final
 
 from proxy.errors import ClientClosed, ProxyError, Side
 from proxy.flow.runtime import Runtime
@@ -14,25 +14,28 @@ from proxy.tokens.claims import TxnToken
 Key = tuple[bytes, int, str, str, str]
 """Method, status, rule, route, reason."""
 
-MAX_KINDS = 32
+MAX_KINDS: Final = 32
 """Kinds of exchange that one connection remembers the cells of: a client repeats a few."""
 
 
-class Facts(Protocol):
+class Facts:
     """What is known of an exchange when it ends, in bytes and seconds. ``started`` is on the runtime's clock.
 
     ``own_s`` is our own time. ``status`` is 0 while no answer was sent.
     """
 
-    head: RequestHead
-    permit: Permit | None
-    token: TxnToken | None
-    started: float
-    own_s: float
-    request_bytes: int
-    response_bytes: int
-    status: int
-    trace_id: bytes | None
+    # Defaults stand on the class: most exchanges change few of them, and writing each would cost a microsecond.
+    permit: Permit | None = None
+    token: TxnToken | None = None
+    own_s = 0.0
+    request_bytes = 0
+    response_bytes = 0
+    status = 0
+    trace_id: bytes | None = None
+
+    def __init__(self, head: RequestHead, started: float) -> None:
+        self.head = head
+        self.started = started
 
 
 class Account:

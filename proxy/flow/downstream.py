@@ -8,58 +8,27 @@ A connection is in one of four states: between messages, in an exchange, in a tu
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Final
 
 from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError, Side
 from proxy.flow.account import Account
-from proxy.flow.exchange import Exchange
+from proxy.flow.exchange import Client, Exchange
 from proxy.flow.farewell import Farewell
+from proxy.flow.owner import Owner
 from proxy.flow.rescue import RESCUES, rescue
-from proxy.flow.runtime import Runtime
-from proxy.flow.settings import ListenerSettings
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
 from proxy.http1.message import EndOfMessage, RequestEvent, RequestHead
 from proxy.net.cut import cut, reset
 from proxy.net.deadlines import NEVER
-from proxy.observe.catalog import Direction
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
 from proxy.upstream.pool import Pool
 
-READ_AHEAD_BYTES = 65536
+READ_AHEAD_BYTES: Final = 65536
 """What may wait undecoded behind a request in progress: one head's worth; then the sender is told to stop."""
 
 
-class Owner(Protocol):
-    """The listener of a connection, as the connection sees it."""
-
-    runtime: Runtime
-    settings: ListenerSettings
-    direction: Direction
-    draining: bool
-    last_used: float
-
-    def opened(self, connection: "Downstream") -> None:
-        """Count a connection that may speak now."""
-
-    def closed(self, connection: "Downstream") -> None:
-        """Forget a connection."""
-
-    def refuse_peer(self, connection: "Downstream", error: ProxyError) -> None:
-        """Close a connection after its handshake."""
-
-    def forward(self, connection: "Downstream", exchange: Exchange, pool: Pool) -> None:
-        """Send the request over a connection of ``pool``."""
-
-    def open_upstream(self, connection: "Downstream", exchange: Exchange) -> None:
-        """Open a connection for the request, then send it."""
-
-    def follow_up(self, connection: "Downstream", exchange: Exchange, learn: Coroutine[Any, Any, object]) -> None:
-        """Leave the hot path for what is missing, then call ``on_request`` again."""
-
-
-class Downstream:
+class Downstream(Client):
     """See the module. An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
 
     ``deadline`` is seconds on the loop's clock.
@@ -80,6 +49,7 @@ class Downstream:
         "account",
         "deadline",
         "exchange",
+        "last_used",
         "listener",
         "runtime",
         "transport",
@@ -87,12 +57,13 @@ class Downstream:
 
     transport: asyncio.Transport
 
-    def __init__(self, listener: Owner) -> None:
+    def __init__(self, listener: Owner["Downstream"]) -> None:
         self.listener = listener
         self.runtime = listener.runtime
         self._timeouts = listener.settings.timeouts
         self._decoder = RequestDecoder(listener.settings.limits)
         self.exchange: Exchange | None = None
+        self.last_used = 0.0
         self.deadline = NEVER
         self.account = Account(listener.runtime, listener.direction, None, None)
         self._tunnel: Tunnel | None = None
@@ -217,7 +188,7 @@ class Downstream:
             self._pumping = False
 
     def _take_body(self, exchange: Exchange, event: RequestEvent) -> None:
-        if event.__class__ is bytes:
+        if type(event) is bytes:
             exchange.body(event)
         else:
             if self._writable:
@@ -230,7 +201,7 @@ class Downstream:
         self.exchange = exchange
         self.deadline = NEVER
         self._in_head = False
-        self.listener.last_used = exchange.started
+        self.last_used = exchange.started
         if self._leaving:
             exchange.keep = False
         self.on_request(exchange)
@@ -320,19 +291,19 @@ class Downstream:
         tell = self.listener.direction == "outbound" or error.side is Side.DOWNSTREAM  # a peer need not know our app
         self.write(rescue(error, exchange.head.method, close=not keep, tell=tell))
         exchange.account.fail(exchange, error, now)
-        self.ended(exchange, keep=keep)
+        self.ended(exchange, now, keep=keep)
 
     def _drop_body(self, exchange: Exchange) -> None:
         """Read past the body of a refused request as far as it has come, to keep the connection where that is all."""
         try:
             while (event := self._decoder.next_event()) is not None:
-                if event.__class__ is EndOfMessage:
+                if type(event) is EndOfMessage:
                     exchange.request_done = True
                     return
         except BadMessage:
             return
 
-    def ended(self, exchange: Exchange, *, keep: bool) -> None:
+    def ended(self, exchange: Exchange, now: float, *, keep: bool) -> None:
         """The answer is out: take the next request, or end."""
         if self.exchange is exchange:
             self.exchange = None
@@ -350,7 +321,7 @@ class Downstream:
         elif self._ended:
             self.part()
         else:
-            self.deadline = self.runtime.clock() + self._timeouts.idle_s
+            self.deadline = now + self._timeouts.idle_s
 
     def part(self, *, linger: bool = False) -> None:
         """Take nothing more, and end when the last answer has left us; ``linger`` where the caller may still send."""
@@ -361,6 +332,15 @@ class Downstream:
         if linger and self._paused:
             self._paused = False
             self.transport.resume_reading()
+
+    def forward(self, exchange: Exchange, pool: Pool) -> None:
+        """Send the request over an idle connection of ``pool``, or open one first."""
+        exchange.pool = pool
+        upstream = pool.lend(exchange.started)
+        if upstream is None:
+            self.listener.open_upstream(self, exchange)
+        else:
+            exchange.begin(upstream, self._timeouts.first_byte_s, self._timeouts.stream_idle_s)
 
     def reopen(self, exchange: Exchange) -> None:
         """Send the request again: the connection that was lent had died."""

@@ -6,10 +6,10 @@ on; body and answer are pumped, each as fast as the slower side takes it; ``_fin
 Our own time is what passed before the head went out, and what the callbacks of the answer took: the rest was waiting.
 """
 
-from typing import Protocol
+from typing import Final
 
 from proxy.errors import ProxyError, UpstreamReset
-from proxy.flow.account import Account
+from proxy.flow.account import Account, Facts
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
@@ -17,55 +17,56 @@ from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
-from proxy.policy.permit import Permit
-from proxy.tokens.claims import TxnToken
 from proxy.upstream.connection import Upstream
 from proxy.upstream.pool import Pool
 
-REPLAYABLE = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+REPLAYABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """The idempotent methods (RFC 9110 section 9.2.2) that we forward: only they may be sent twice."""
 
 
-class Client(Protocol):
-    """The downstream connection, as its exchange sees it."""
+class Client:
+    """The downstream connection, as its exchange sees it. A base class, which compiled code calls directly."""
+
+    __slots__ = ()
 
     def write(self, data: bytes) -> None:
         """Send bytes of the answer."""
+        raise NotImplementedError  # pragma: no cover
 
     def abort(self) -> None:
         """End the connection at once: the answer cannot be completed."""
+        raise NotImplementedError  # pragma: no cover
 
     def pace(self, *, reading: bool) -> None:
         """Read on, or stop: the upstream's buffer is full."""
+        raise NotImplementedError  # pragma: no cover
 
     def refuse(self, exchange: "Exchange", error: ProxyError) -> None:
         """Answer with an error, then end the exchange."""
+        raise NotImplementedError  # pragma: no cover
 
-    def ended(self, exchange: "Exchange", *, keep: bool) -> None:
+    def ended(self, exchange: "Exchange", now: float, *, keep: bool) -> None:
         """The answer is whole."""
+        raise NotImplementedError  # pragma: no cover
 
     def reopen(self, exchange: "Exchange") -> None:
         """Send the request again over a new connection."""
+        raise NotImplementedError  # pragma: no cover
 
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """The connection is a tunnel now; ``first`` goes to this side."""
+        raise NotImplementedError  # pragma: no cover
 
     def release(self) -> bytes:
         """Give up the bytes that came after the request."""
+        raise NotImplementedError  # pragma: no cover
 
 
-class Exchange:
+class Exchange(Facts):
     """See the module. Times are seconds on the runtime's clock."""
 
-    # Defaults stand on the class: most exchanges change few of them, and writing each would cost a microsecond.
-    own_s = 0.0
+    # Defaults stand on the class, as those of its facts.
     away_s = 0.0  # off the hot path: waiting for a key, a token, a connection; not our own time
-    request_bytes = 0
-    response_bytes = 0
-    status = 0
-    trace_id: bytes | None = None
-    token: TxnToken | None = None
-    permit: Permit | None = None
     learned = False  # a miss (an unknown key, no token yet) was already followed up
     offer = b""  # the head as it goes upstream
     pool: Pool | None = None
@@ -81,11 +82,10 @@ class Exchange:
     _upstream_paused = False
 
     def __init__(self, client: Client, runtime: Runtime, head: RequestHead, account: Account, started: float) -> None:
+        super().__init__(head, started)
         self._client = client
         self.runtime = runtime
-        self.head = head
         self.account = account
-        self.started = started
         self.request_done = head.length == 0
         self.keep = head.keep_alive
         self._out: list[bytes] = []
@@ -167,12 +167,12 @@ class Exchange:
             event = decoder.next_event()
             if event is None:
                 return
-            if event.__class__ is bytes:
+            if type(event) is bytes:
                 self.response_bytes += len(event)
                 pieces.append(chunk(event) if self._chunk_answer else event)
                 if decoder.wants_more:
                     return
-            elif event.__class__ is ResponseHead:
+            elif type(event) is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
                     return
                 if event.length and (body := decoder.whole_body()) is not None:
@@ -272,7 +272,7 @@ class Exchange:
             else:
                 self.pool.discard(upstream)
         self.account.close(self, now)
-        self._client.ended(self, keep=self.keep)
+        self._client.ended(self, now, keep=self.keep)
 
     def _unsent(self, upstream: Upstream) -> bool:
         """Whether the other side has answered before it took the whole body: it may never take it."""
@@ -304,13 +304,13 @@ class Exchange:
             and not self.answered
             and self.head.length == 0
             and self.head.method in REPLAYABLE
-            and error.__class__ is UpstreamReset
+            and type(error) is UpstreamReset
             and upstream.decoder.buffered_bytes == 0
         ):
             self.replayed = True
             self._client.reopen(self)
             return
-        if not reused and not self.answered and error.__class__ is UpstreamReset:
+        if not reused and not self.answered and type(error) is UpstreamReset:
             error = UpstreamReset("the upstream ended the connection without an answer: its policy may not admit us")
         self.fail(error)
 

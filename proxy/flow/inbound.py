@@ -9,9 +9,10 @@ import ssl
 from collections.abc import Iterable
 
 from proxy.errors import ConnectionRefusal, NotReady, PeerNotAllowed, ProxyError, TokenUnknownKey
-from proxy.flow.downstream import Downstream, Owner
+from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import is_websocket, offer, trace
+from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
@@ -50,7 +51,7 @@ class Inbound:
         """Give the newest server context. Raises NotReady."""
         return self._contexts.server()
 
-    def connection(self, listener: Owner) -> Downstream:
+    def connection(self, listener: Owner[Downstream]) -> Downstream:
         """Make the protocol of one connection."""
         return InboundConnection(listener, self)
 
@@ -75,7 +76,7 @@ class InboundConnection(Downstream):
     _grant: Grant
     _forwarded_client_cert: bytes
 
-    def __init__(self, listener: Owner, inbound: Inbound) -> None:
+    def __init__(self, listener: Owner[Downstream], inbound: Inbound) -> None:
         super().__init__(listener)
         self._inbound = inbound
 
@@ -141,4 +142,4 @@ class InboundConnection(Downstream):
             return
         if is_websocket(head):
             exchange.tunnel_ends_at = exchange.started + min(token.exp, self._grant.until) - now
-        self.listener.forward(self, exchange, inbound.pool)
+        self.forward(exchange, inbound.pool)

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from proxy.errors import Internal, Overloaded, ProxyError
 from proxy.flow.account import write_connection
-from proxy.flow.downstream import Downstream, Owner
+from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
+from proxy.flow.owner import Owner
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import ListenerSettings
 from proxy.net.accept import Acceptor, listen
 from proxy.observe.catalog import Direction
 from proxy.tls.handshake import refusal
-from proxy.upstream.pool import Pool
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Door(Protocol):
     def context(self) -> ssl.SSLContext | None:
         """Give the newest TLS context, or None for plain HTTP. Raises NotReady."""
 
-    def connection(self, listener: Owner) -> Downstream:
+    def connection(self, listener: Owner[Downstream]) -> Downstream:
         """Make the protocol of one connection."""
 
 
@@ -44,7 +44,7 @@ class Listener:
         self.connections: set[Downstream] = set()
         self._arriving: set[Downstream] = set()  # shaking hands
         self._parting: set[Downstream] = set()  # refused after the handshake, and not gone yet
-        self.last_used = 0.0
+        self._last_used = 0.0  # by connections that are gone
         self._door = door
         self._handshake_timeout_s = handshake_timeout_s
         self._acceptor: Acceptor | None = None
@@ -115,6 +115,7 @@ class Listener:
         self._parting.discard(connection)
         if connection in self.connections:
             self.connections.discard(connection)
+            self._last_used = max(self._last_used, connection.last_used)
             self._open.dec()
             self.runtime.deadlines.forget(connection)
 
@@ -126,16 +127,6 @@ class Listener:
         connection.part()
 
     # ---- the upstream side of its exchanges
-
-    def forward(self, connection: Downstream, exchange: Exchange, pool: Pool) -> None:
-        """Send the request over an idle connection, or open one first."""
-        exchange.pool = pool
-        upstream = pool.lend(exchange.started)
-        if upstream is None:
-            self.open_upstream(connection, exchange)
-            return
-        timeouts = self.settings.timeouts
-        exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
 
     def open_upstream(self, connection: Downstream, exchange: Exchange) -> None:
         """Open a connection for the request, then send it."""
@@ -184,6 +175,11 @@ class Listener:
             connection.resume()
 
     # ---- ending
+
+    @property
+    def last_used(self) -> float:
+        """When the last request began, on the loop's clock; 0 if there was none."""
+        return max([self._last_used, *(connection.last_used for connection in self.connections)])
 
     @property
     def in_flight(self) -> int:

@@ -1,5 +1,7 @@
 """The head as it goes to the other side: written anew, hop-by-hop fields gone, ours set (laws 3 and 4)."""
 
+from typing import Final
+
 from proxy.errors import LoopDetected, MethodRefused
 from proxy.flow.exchange import Exchange
 from proxy.http1.grammar import decimal
@@ -39,14 +41,14 @@ def offer(exchange: Exchange, authority: bytes, own: list[bytes]) -> bytes:
     return write_head(head.method + b" " + head.target + b" HTTP/1.1", lines)
 
 
-_RARE = frozenset({b"expect", b"te", b"upgrade", b"max-forwards"})
+_RARE: Final = frozenset({b"expect", b"te", b"upgrade", b"max-forwards"})
 
 
 def _via(pseudonym: bytes, received: list[bytes] | None) -> bytes:
     if received is None:
         return b"Via: 1.1 " + pseudonym
     for value in received:
-        if pseudonym in value:
+        if value.find(pseudonym) >= 0:  # as in tokens/carry
             raise LoopDetected("the request has passed here before: its destination leads back to this sidecar")
     return b"Via: " + b", ".join(received) + b", 1.1 " + pseudonym
 

@@ -5,9 +5,10 @@ import ssl
 from collections.abc import Callable
 
 from proxy.errors import BadHost, ProxyError, TtsUnavailable
-from proxy.flow.downstream import Downstream, Owner
+from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import offer, trace
+from proxy.flow.owner import Owner
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
@@ -37,7 +38,7 @@ class Outbound:
         """Give None: the app speaks plain HTTP over loopback."""
         return None
 
-    def connection(self, listener: Owner) -> Downstream:
+    def connection(self, listener: Owner[Downstream]) -> Downstream:
         """Make the protocol of one connection."""
         return OutboundConnection(listener, self)
 
@@ -47,7 +48,7 @@ class OutboundConnection(Downstream):
 
     __slots__ = ("_outbound",)
 
-    def __init__(self, listener: Owner, outbound: Outbound) -> None:
+    def __init__(self, listener: Owner[Downstream], outbound: Outbound) -> None:
         super().__init__(listener)
         self._outbound = outbound
 
@@ -80,7 +81,7 @@ class OutboundConnection(Downstream):
         except ProxyError as error:
             exchange.fail(error)
             return
-        self.listener.forward(self, exchange, outbound.pool_of(destination))
+        self.forward(exchange, outbound.pool_of(destination))
 
     def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:
         """Give the token to send: the app's own, one from the service, or none; None while it is being asked for."""

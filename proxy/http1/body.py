@@ -4,23 +4,25 @@ Every body has the same ``take(buffer)``: it gives ``(event, consumed)`` from th
 keeps. The event is data, the end, or None when more bytes are needed.
 """
 
-from typing import Protocol
-
 from proxy.http1.message import END, EndOfMessage
 
 
-class Body(Protocol):
+class Body:
     """What is to come after a head."""
+
+    __slots__ = ()
 
     @property
     def is_whole(self) -> bool:
         """Whether its end may be given without another byte."""
+        return False
 
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""
+        raise NotImplementedError  # pragma: no cover - every kind of body has it
 
 
-class CountedBody:
+class CountedBody(Body):
     """A body of ``length`` bytes; 0 is its end at once."""
 
     __slots__ = ("remaining",)
@@ -46,12 +48,10 @@ class CountedBody:
         return buffer or None, size
 
 
-class BodyUntilClose:
+class BodyUntilClose(Body):
     """A body that ends with the connection: ``take`` never gives its end."""
 
     __slots__ = ()
-
-    is_whole = False
 
     def take(self, buffer: bytes) -> tuple[bytes | EndOfMessage | None, int]:
         """Decode the next event from the front of ``buffer``."""

@@ -4,6 +4,7 @@ from collections.abc import Set as AbstractSet
 from enum import Enum
 
 from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge
+from proxy.http1.body import Body
 from proxy.http1.grammar import VISIBLE, chunk_size
 from proxy.http1.limits import Limits
 from proxy.http1.message import END, EndOfMessage
@@ -17,12 +18,10 @@ class _State(Enum):
     TRAILERS = "trailers"
 
 
-class ChunkedBody:
+class ChunkedBody(Body):
     """A body in chunks. ``options`` are those of ``Connection``: what they name is no trailer either (specs 6.5)."""
 
     __slots__ = ("_limits", "_options", "_remaining", "_state")
-
-    is_whole = False
 
     def __init__(self, limits: Limits, options: AbstractSet[bytes] = frozenset()) -> None:
         self._limits = limits

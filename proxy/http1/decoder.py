@@ -73,7 +73,7 @@ class _Decoder:
         event, consumed = body.take(self._buffer)
         if consumed:
             self._buffer = self._buffer[consumed:]
-        if event.__class__ is EndOfMessage:
+        if type(event) is EndOfMessage:
             self._body = None
         return event
 
@@ -193,14 +193,14 @@ class ResponseDecoder(_Decoder):
             event = self._take_body(self._body)
         except BadMessage as error:
             raise UpstreamBadResponse(error.detail) from error
-        if event.__class__ is EndOfMessage:
+        if type(event) is EndOfMessage:
             self._method = None
         return event
 
     def whole_body(self) -> bytes | None:
         """Give a counted body, and end the message, if all the rest of it has come: most answers are small."""
         body, buffer = self._body, self._buffer
-        if not buffer or body.__class__ is not CountedBody or body.remaining != len(buffer):
+        if not buffer or type(body) is not CountedBody or body.remaining != len(buffer):
             return None
         self._body = self._method = None
         self._buffer = b""

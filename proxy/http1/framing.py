@@ -6,12 +6,13 @@ Transfer-Encoding in HTTP/1.0.
 """
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from proxy.errors import BadFraming, BadRequest, CodingUnknown, ExpectationUnknown, OwnedField
 from proxy.http1.grammar import HOP_BY_HOP, OWNED, TOKEN, decimal
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
-_END_TO_END = OWNED | {
+_END_TO_END: Final = OWNED | {
     b"host",
     b"authorization",
     b"content-length",
@@ -75,13 +76,13 @@ def connection_options(held: dict[bytes, list[bytes]]) -> set[bytes]:
     return options
 
 
-_COMMON = {b"keep-alive": frozenset({b"keep-alive"}), b"close": frozenset({b"close"})}
+_COMMON: Final = {b"keep-alive": frozenset({b"keep-alive"}), b"close": frozenset({b"close"})}
 """What nearly every ``Connection`` says, read once."""
 
-_NAMES_NO_LINE = HOP_BY_HOP | {b"close"}
+_NAMES_NO_LINE: Final = HOP_BY_HOP | {b"close"}
 """Options of the connection itself, and fields that are held anyway."""
 
-_NONE: AbstractSet[bytes] = frozenset()
+_NONE: Final[AbstractSet[bytes]] = frozenset()
 
 
 def _options(held: dict[bytes, list[bytes]]) -> AbstractSet[bytes]:

@@ -5,24 +5,25 @@ octets, SP, HTAB and obs-text is in it. Field names, and lines that come again a
 """
 
 import re
+from typing import Final
 
 from proxy.errors import BadRequest, OwnedField
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """``token`` (RFC 9110 section 5.6.2): a method, a field name."""
 
-VISIBLE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+VISIBLE: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 """What a field value may hold besides CRLF at its end: HTAB, SP, VCHAR, obs-text (RFC 9110 section 5.5)."""
 
-TARGET = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
+TARGET: Final = bytes(octet for octet in range(0x21, 0x7F) if octet != ord("#"))
 """What a request target may hold: visible ASCII, and no fragment (RFC 9112 section 3.2, RFC 3986)."""
 
-_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,15}")
-_QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-_EXTENSION = rb"[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN.pattern, TOKEN.pattern, _QUOTED)
-_EXTENSIONS = re.compile(rb"%b(?:[ \t]*;%b)*" % (_EXTENSION, _EXTENSION))
+_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{1,15}")
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSION: Final = rb"[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN.pattern, TOKEN.pattern, _QUOTED)
+_EXTENSIONS: Final = re.compile(rb"%b(?:[ \t]*;%b)*" % (_EXTENSION, _EXTENSION))
 
-_AUTHORITY = re.compile(rb"(?:[A-Za-z0-9._\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 
 
 def decimal(raw: bytes) -> int | None:
@@ -63,34 +64,34 @@ def only_crlf(raw: bytes, pairs: int) -> bool:
     return len(raw.translate(None, VISIBLE)) == 2 * pairs
 
 
-OWNED = frozenset({b"txn-token", b"x-forwarded-client-cert", b"client-cert", b"client-cert-chain"})
+OWNED: Final = frozenset({b"txn-token", b"x-forwarded-client-cert", b"client-cert", b"client-cert-chain"})
 """The fields that only a sidecar may set (laws 3 and 4; RFC 9440 section 2.4)."""
 
-FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
+FRAMING: Final = frozenset({b"host", b"content-length", b"transfer-encoding"})
 """The fields that say where a message goes and where it ends."""
 
-HOP_BY_HOP = frozenset(
+HOP_BY_HOP: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"trailer", b"upgrade"}
 )
 """RFC 9110 section 7.6.1, and the ancient ones that it names."""
 
-SINGLE = frozenset({b"authorization", b"content-type"})
+SINGLE: Final = frozenset({b"authorization", b"content-type"})
 """Forwarded as they came, but only once (specs 6.5)."""
 
-HELD = OWNED | FRAMING | HOP_BY_HOP | {b"expect", b"traceparent", b"via", b"max-forwards"}
+HELD: Final = OWNED | FRAMING | HOP_BY_HOP | {b"expect", b"traceparent", b"via", b"max-forwards"}
 """Held back, because a step of ours decides on them."""
 
-ORDINARY = b""
+ORDINARY: Final = b""
 """What ``NAMES`` says of every other field: it is forwarded as it came."""
 
-_IMITABLE = OWNED | FRAMING
-_NOT_WORD = re.compile(rb"[^0-9a-z]")
+_IMITABLE: Final = OWNED | FRAMING
+_NOT_WORD: Final = re.compile(rb"[^0-9a-z]")
 
-NAMES: dict[bytes, bytes] = {}
+NAMES: Final[dict[bytes, bytes]] = {}
 """Field names that were judged: as sent -> in lower case if they are ``HELD`` or ``SINGLE``, else ``ORDINARY``."""
 
-_MAX_NAMES = 1024  # an app uses tens
-_MAX_NAME_BYTES = 64  # the longest registered name has 45; so an attacker fills 64 KiB, and for a moment only
+_MAX_NAMES: Final = 1024  # an app uses tens
+_MAX_NAME_BYTES: Final = 64  # the longest registered name has 45; so an attacker fills 64 KiB, and for a moment only
 
 
 def judge_name(name: bytes) -> bytes:
@@ -128,6 +129,9 @@ def judge_line(row: bytes) -> tuple[bytes, bytes]:
         BadRequest: it holds a control character, a CR or a LF, or has no colon. What ``judge_name`` raises.
 
     """
+    known = TOKENS.get(row)
+    if known is not None:
+        return known
     if row.translate(None, VISIBLE):
         raise BadRequest("a control character, or a CR or LF alone, in the head")
     name, colon, value = row.partition(b":")
@@ -142,10 +146,14 @@ def judge_line(row: bytes) -> tuple[bytes, bytes]:
         if len(LINES) >= _MAX_LINES:
             LINES.clear()
         LINES[row] = judged
+    elif lower == b"txn-token" and len(row) <= _MAX_TOKEN_BYTES:
+        if len(TOKENS) >= _MAX_TOKENS:
+            TOKENS.clear()
+        TOKENS[row] = judged
     return judged
 
 
-_REPEATING = frozenset(
+_REPEATING: Final = frozenset(
     b"accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-origin allow "
     b"cache-control connection content-encoding content-language content-length content-security-policy content-type "
     b"date dnt host keep-alive origin pragma priority referrer-policy sec-fetch-dest sec-fetch-mode sec-fetch-site "
@@ -154,11 +162,20 @@ _REPEATING = frozenset(
 )
 """Fields whose lines come again and again with the same value, and hold no secret: only these are remembered."""
 
-REPEATING: set[bytes] = set()
+REPEATING: Final[set[bytes]] = set()
 """The names of such fields, as they were sent."""
 
-LINES: dict[bytes, tuple[bytes, bytes]] = {}
+LINES: Final[dict[bytes, tuple[bytes, bytes]]] = {}
 """Field lines of such fields, as sent -> what ``judge_line`` said. Half of a head's cost is in its lines."""
 
-_MAX_LINES = 1024  # a Date a second for a quarter of an hour, besides all the rest
-_MAX_LINE_BYTES = 256  # the longest User-Agent that is common; so LINES holds half a megabyte at the most
+_MAX_LINES: Final = 1024  # a Date a second for a quarter of an hour, besides all the rest
+_MAX_LINE_BYTES: Final = 256  # the longest User-Agent that is common; so LINES holds half a megabyte at the most
+
+TOKENS: Final[dict[bytes, tuple[bytes, bytes]]] = {}
+"""The same for lines of ``Txn-Token``: the longest of a head, and a transaction sends it on every one of its requests.
+
+Only that their characters were judged is remembered; whether the token is good is ``tokens/cache``'s.
+"""
+
+_MAX_TOKENS: Final = 256
+_MAX_TOKEN_BYTES: Final = 2048  # so that all of them are half a megabyte at the most, and twice that in two copies

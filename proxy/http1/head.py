@@ -1,6 +1,7 @@
 """Heads: the request line, the status line, and fields (RFC 9112 sections 2 to 5)."""
 
 import re
+from typing import Final
 
 from proxy.errors import BadHost, BadRequest, BadVersion, MethodRefused, TargetTooLong, TooManyFields
 from proxy.http1.framing import frame_request, frame_response
@@ -8,13 +9,13 @@ from proxy.http1.grammar import LINES, SINGLE, TARGET, TOKEN, VISIBLE, is_author
 from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead, ResponseHead
 
-_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
-_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)([/?].*)?", re.DOTALL)
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
-_METHODS = {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"}
+_VERSION: Final = re.compile(rb"HTTP/[0-9]\.[0-9]")
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?#]*)([/?].*)?", re.DOTALL)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: (.*))?", re.DOTALL)
+_METHODS: Final = {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"}
 """Methods that need no look at their characters."""
 
-METHOD_BYTES = 32
+METHOD_BYTES: Final = 32
 """The longest registered method has 17 characters; more is not HTTP."""
 
 
@@ -90,10 +91,10 @@ def parse_request_line(row: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
     raise BadRequest("the request line does not end in a version")
 
 
-_HOSTS: set[bytes] = set()
+_HOSTS: Final[set[bytes]] = set()
 """Authorities that were judged good. Bounded as ``NAMES`` is, and for the same reason."""
 
-_MAX_HOSTS = 1024
+_MAX_HOSTS: Final = 1024
 
 
 def _host(held: dict[bytes, list[bytes]], minor: int) -> bytes:
@@ -154,21 +155,21 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
     return head
 
 
-ANSWERS: dict[bytes, ResponseHead] = {}
+ANSWERS: Final[dict[bytes, ResponseHead]] = {}
 """Whole heads that were judged, by their exact bytes: within a second a server gives many that are the same.
 
 Only heads in which every line is of a field that ``grammar.LINES`` remembers: they hold no secret, nothing unique.
 """
 
-_MAX_ANSWERS = 512
-_MAX_ANSWER_BYTES = 1024  # so that all of them are half a megabyte at the most
+_MAX_ANSWERS: Final = 512
+_MAX_ANSWER_BYTES: Final = 1024  # so that all of them are half a megabyte at the most
 
 
-_STATUSES: dict[bytes, tuple[int, bytes, int]] = {}
+_STATUSES: Final[dict[bytes, tuple[int, bytes, int]]] = {}
 """Status lines that were judged: status, the line written anew, minor version. Bounded as ``NAMES`` is."""
 
-_MAX_STATUSES = 256
-_MAX_STATUS_LINE_BYTES = 128
+_MAX_STATUSES: Final = 256
+_MAX_STATUS_LINE_BYTES: Final = 128
 
 
 def _judge_status_line(row: bytes) -> tuple[int, bytes, int]:

@@ -1,9 +1,11 @@
 """The events of a decoder. The data of a body comes as plain ``bytes``, so that the common event costs nothing."""
 
-UNTIL_CLOSE = -1
+from typing import Final
+
+UNTIL_CLOSE: Final = -1
 """The length of a response body that only the end of the connection ends (RFC 9112 section 6.3, rule 8)."""
 
-CHUNKED = None
+CHUNKED: Final = None
 """The length of a body in the chunked coding: not known before its end."""
 
 
@@ -75,7 +77,7 @@ class EndOfMessage:
         self.trailers = trailers
 
 
-END = EndOfMessage()
+END: Final = EndOfMessage()
 """The end of a message without trailers: nearly every one."""
 
 RequestEvent = RequestHead | bytes | EndOfMessage

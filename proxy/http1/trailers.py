@@ -1,11 +1,12 @@
 """The fields after a chunked body (RFC 9112 section 7.1.2): apart from the head, and never a part of it."""
 
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from proxy.errors import BadFraming, BadRequest, HeadTooLarge
 from proxy.http1.grammar import FRAMING, HELD, judge_name, only_crlf
 
-_LATE = HELD | {
+_LATE: Final = HELD | {
     *(b"authorization", b"www-authenticate", b"proxy-authenticate", b"proxy-authorization"),
     *(b"content-type", b"content-encoding", b"content-range", b"cache-control", b"cookie", b"set-cookie", b"forwarded"),
 }

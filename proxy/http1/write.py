@@ -1,8 +1,9 @@
 """Heads and chunks, written anew from checked parts: never a byte range that was not understood (section 4)."""
 
 from http import HTTPStatus
+from typing import Final
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:

@@ -8,14 +8,14 @@ one period, never early.
 import asyncio
 import logging
 import math
-from typing import Protocol
+from typing import Final, Protocol
 
 _log = logging.getLogger(__name__)
 
-PERIOD_S = 0.1
+PERIOD_S: Final = 0.1
 """Short beside the smallest timeout that a person would set (1 s), long beside the cost of a sweep."""
 
-NEVER = math.inf
+NEVER: Final = math.inf
 
 
 class Watched(Protocol):

@@ -1,6 +1,7 @@
 """Whom the app may call: nothing but what is listed (default deny, outbound)."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.errors import BadHost, DestinationUnknown
 from proxy.policy.authority import InvalidAuthority, parse_authority
@@ -8,7 +9,7 @@ from proxy.policy.permit import SEAL, Destination, Permit
 
 __all__ = ["Destination", "Destinations"]
 
-DEFAULT_PORT = 80
+DEFAULT_PORT: Final = 80
 """The app speaks http to us whatever protects the call beyond (RFC 9110 4.2.1)."""
 
 

@@ -16,6 +16,7 @@ the tree is followed into both; the work is bounded by the rules that an operato
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.errors import AmbiguousPath
 from proxy.policy.path import PLAIN, readings
@@ -29,7 +30,7 @@ Alternatives = tuple["Route", ...]
 Found = tuple[Alternatives, ...]
 """The alternatives of each reading of a path: every one has to be satisfied. Empty: no route."""
 
-_NOTHING: Found = ()
+_NOTHING: Final[Found] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ class _Node:
         return self.one
 
 
-_NO_PATHS = _Paths({})
+_NO_PATHS: Final = _Paths({})
 _ByTemplate = dict[tuple[bytes | Wild, ...] | None, Alternatives]
 
 

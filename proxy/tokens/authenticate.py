@@ -5,6 +5,7 @@ It stands on the path of every request, so a token that was seen before costs on
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from proxy.errors import Internal, KeysUnavailable, ProxyError, TokenExpired
 from proxy.tokens.cache import TokenCache
@@ -13,7 +14,7 @@ from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import TokenSettings
 from proxy.tokens.verify import Expect, kid_of, verify
 
-VERIFIED = "verified"
+VERIFIED: Final = "verified"
 """The result of a verification that held, beside the reasons of those that did not."""
 
 

@@ -7,9 +7,11 @@ The key is the token as it came. A dictionary compares whole keys only when thei
 keyed with a secret of the process, so the time of a look-up tells nothing about tokens that are in it.
 """
 
+from typing import Final
+
 from proxy.tokens.claims import TxnToken
 
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES: Final = 8 * 1024 * 1024
 """Of tokens as they came: ten thousand of the usual size. What was parsed of one is up to four times as large."""
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.errors import ProxyError, UpstreamReset, UpstreamTimeout
 from proxy.http1.decoder import ResponseDecoder
@@ -11,8 +11,9 @@ from proxy.http1.limits import Limits
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.tls.handshake import dial_failure, is_cut
+from proxy.upstream.ledger import Lendable
 
-WRITE_BUFFER_BYTES = 256 * 1024
+WRITE_BUFFER_BYTES: Final = 256 * 1024
 """What may wait in a transport before the other side is told to stop: a few round trips of a fast mesh link."""
 
 
@@ -32,7 +33,7 @@ class Listener(Protocol):
         """The transport wants no more bytes for now, or wants them again."""
 
 
-class Upstream:
+class Upstream(Lendable):
     """A connection to an endpoint; ``listener`` is its exchange while it is on loan.
 
     An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
@@ -47,7 +48,6 @@ class Upstream:
         "decoder",
         "ends_at",
         "failure",
-        "idle_until",
         "listener",
         "on_closed",
         "transport",
@@ -74,8 +74,8 @@ class Upstream:
         return not (self.closed or self.transport.is_closing())
 
     def is_reusable(self) -> bool:
-        """Whether it is open, and no answer is pending."""
-        return not self.closed and self.decoder.idle and not self.transport.is_closing()
+        """Whether it is open, and no answer is pending. That it is not closing is asked when it is lent."""
+        return not self.closed and self.decoder.idle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; for TLS, after the handshake."""

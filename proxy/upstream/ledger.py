@@ -1,19 +1,23 @@
 """The bookkeeping of a pool, without sockets: who is idle, who may be lent, who is too many."""
 
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 
-class Lendable(Protocol):
+class Lendable:
     """What the ledger must know of a connection. Times are seconds on the loop's clock."""
+
+    __slots__ = ("idle_until",)
 
     idle_until: float
     """When it is too old to be lent again: past its idle time, or past the end of an identity."""
 
     def is_open(self) -> bool:
         """Whether it is open."""
+        raise NotImplementedError  # pragma: no cover
 
     def is_reusable(self) -> bool:
         """Whether it is open and in step: no answer pending, nothing received unasked."""
+        raise NotImplementedError  # pragma: no cover
 
 
 L = TypeVar("L", bound=Lendable)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from proxy.errors import ProxyError
 from proxy.flow.account import Account
-from proxy.flow.exchange import Exchange
+from proxy.flow.exchange import Client, Exchange
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.decoder import RequestDecoder
@@ -69,7 +69,7 @@ def get(*fields: str, method: str = "GET", version: str = "1.1") -> RequestHead:
 
 
 @dataclass
-class Caller:
+class Caller(Client):
     """Whom an exchange answers: it keeps what it is told."""
 
     sent: bytes = b""
@@ -102,7 +102,7 @@ class Caller:
         exchange.finished = True
         self.refused.append(error.reason)
 
-    def ended(self, exchange: Exchange, *, keep: bool) -> None:
+    def ended(self, exchange: Exchange, now: float, *, keep: bool) -> None:  # noqa: ARG002 - the base has it
         """Take the end of the answer."""
         assert exchange.finished
         self.ended_with.append(keep)

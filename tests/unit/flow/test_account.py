@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ def test_the_record_of_a_refusal(tmp_path: Path) -> None:
         runtime = make_runtime(clock)
         loop = asyncio.get_running_loop()
         settings = AccessLogSettings(path=str(tmp_path / "log"))
-        runtime = replace(runtime, access_log=AccessLog(settings, "test", loop, runtime.metrics.access_log_dropped))
+        runtime.access_log = AccessLog(settings, "test", loop, runtime.metrics.access_log_dropped)
         account = Account(runtime, "inbound", "spiffe://example.org/edge", "spiffe://example.org/orders")
         exchange = Exchange(Caller(), runtime, get("Txn-Token: secret"), account, clock.now)
         exchange.status = 401

@@ -127,3 +127,17 @@ def test_all_zero_randomness_still_makes_a_valid_one() -> None:
 def test_flags_can_be_chosen() -> None:
     """An operator may want the app's tracer to record."""
     assert TraceIds(os.urandom, flags=SAMPLED).trace_of(None)[0].endswith(b"-01")
+
+
+@given(
+    st.integers(0, len(GOOD) - 1),
+    st.sampled_from(b"-0af9gA,. \xff"),
+    st.sampled_from([b"", b"0", b"-", b"-x"]),
+)
+def test_the_short_way_and_the_grammar_agree(position: int, octet: int, tail: bytes) -> None:
+    """One octet anywhere, and something behind it: the quick check takes nothing that section 3.2.2 does not."""
+    value = GOOD[:position] + bytes([octet]) + GOOD[position + 1 :] + tail
+    grammar = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]*)?")
+    match = grammar.fullmatch(value)
+    good = match is not None and not (match[1] == b"00" and match[3] is not None)
+    assert parse(value) == (match[2] if match is not None and good else None)

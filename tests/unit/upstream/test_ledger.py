@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.upstream.ledger import Ledger
+from proxy.upstream.ledger import Ledger, Lendable
 
 
 @dataclass(eq=False)
-class Connection:
+class Connection(Lendable):
     """What the ledger must know of one."""
 
     idle_until: float = 100.0
