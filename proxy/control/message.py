@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
-from proxy.http1.grammar import TOKEN, VISIBLE
+from proxy.http1.grammar import TOKEN, VISIBLE_ONLY
 from proxy.http1.write import head, reason_phrase
 from proxy.identity.peer import Peer
 
@@ -102,6 +102,6 @@ def _names(fields: tuple[tuple[str, str], ...], name: str) -> bool:
 def field_line(name: str, value: str) -> bytes:
     """Write ``name: value``. Raises ValueError where it would break the head."""
     raw_name, raw_value = name.encode("ascii"), value.encode("latin-1")
-    if not TOKEN.fullmatch(raw_name) or raw_value.translate(None, VISIBLE):
+    if not TOKEN.fullmatch(raw_name) or raw_value.translate(VISIBLE_ONLY) != raw_value:
         raise ValueError("a field that would break the head")
     return raw_name + b": " + raw_value

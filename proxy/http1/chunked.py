@@ -5,7 +5,7 @@ from enum import Enum
 
 from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge
 from proxy.http1.body import Body
-from proxy.http1.grammar import VISIBLE, chunk_size
+from proxy.http1.grammar import VISIBLE_ONLY, chunk_size
 from proxy.http1.limits import Limits
 from proxy.http1.message import END, EndOfMessage
 from proxy.http1.trailers import parse_trailers
@@ -70,7 +70,8 @@ class ChunkedBody(Body):
         end = buffer.find(b"\r\n", start, start + limit + 2)
         if end < 0:
             line = buffer[start : start + limit + 2]
-            if len(line) > limit + 1 or line.removesuffix(b"\r").translate(None, VISIBLE):
+            begun = line.removesuffix(b"\r")
+            if len(line) > limit + 1 or begun.translate(VISIBLE_ONLY) != begun:
                 raise BadFraming(f"a chunk line is malformed or longer than {limit} bytes")
             return 0
         line = buffer[start:end]

@@ -1,13 +1,18 @@
 """Both decoders: a head, then its body, then the next head. See the package's docstring for the contract."""
 
+from typing import Final
+
 from proxy.errors import BadFraming, BadMessage, BadRequest, HeadTooLarge, TargetTooLong, UpstreamBadResponse
 from proxy.http1.body import Body, BodyUntilClose, CountedBody
 from proxy.http1.chunked import ChunkedBody
 from proxy.http1.framing import connection_options
 from proxy.http1.grammar import TOKEN
-from proxy.http1.head import METHOD_BYTES, parse_request_head, parse_request_line, parse_response_head
+from proxy.http1.head import METHOD_BYTES, parse_request_line, parse_response_head, read_request_head
 from proxy.http1.limits import Limits
 from proxy.http1.message import END, UNTIL_CLOSE, EndOfMessage, RequestEvent, RequestHead, ResponseEvent, ResponseHead
+
+_SMALL_HEAD_BYTES: Final = 4096
+"""Up to this a buffer is split before it is known to be one head: many small requests at once cost that, once each."""
 
 
 class _Decoder:
@@ -110,16 +115,30 @@ class RequestDecoder(_Decoder):
             return None
         if buffer[0] in b"\r\n" and not self._blank and not self._skip_blank_line():
             return None
-        raw = self._take_head()
-        if raw is None:
-            self._doubt()
-            return None
+        rows = self._whole_head() if self._buffer.endswith(b"\r\n\r\n") else None
+        if rows is None:
+            raw = self._take_head()
+            if raw is None:
+                self._doubt()
+                return None
+            rows = raw[:-4].split(b"\r\n")
         self._blank = False
-        head = parse_request_head(raw, self._limits)
+        head = read_request_head(rows, self._limits)
         if head.length != 0:
             self._begin_body(head)
         self._last = not head.keep_alive
         return head
+
+    def _whole_head(self) -> list[bytes] | None:
+        """Split the buffer if it is one head and nothing else, as most are: what is split need not be searched."""
+        if len(self._buffer) > min(_SMALL_HEAD_BYTES, self._limits.head_bytes):
+            return None
+        rows = self._buffer[:-4].split(b"\r\n")
+        if b"" in rows:  # a head, and more behind it
+            return None
+        self._buffer = b""
+        self._searched = 0
+        return rows
 
     def receive_eof(self) -> None:
         """Take the end of the stream.

@@ -5,7 +5,7 @@ from typing import Final
 
 from proxy.errors import BadHost, BadRequest, BadVersion, MethodRefused, TargetTooLong, TooManyFields
 from proxy.http1.framing import frame_request, frame_response
-from proxy.http1.grammar import LINES, SINGLE, TARGET, TOKEN, VISIBLE, is_authority, judge_line
+from proxy.http1.grammar import LINES, SINGLE, TARGET_ONLY, TOKEN, VISIBLE_ONLY, is_authority, judge_line
 from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead, ResponseHead
 
@@ -49,16 +49,19 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
         BadFraming, CodingUnknown, ExpectationUnknown, OwnedField: see ``framing``.
 
     """
-    rows = raw[:-4].split(b"\r\n")
+    return read_request_head(raw[:-4].split(b"\r\n"), limits)
+
+
+def read_request_head(rows: list[bytes], limits: Limits) -> RequestHead:
+    """Read a head that was split at its CRLF pairs, without the two at its end. Raises as ``parse_request_head``."""
     method, target, minor = parse_request_line(rows[0], limits)
     lines, held = _fields(rows, limits)
     authority = _host(held, minor)
     if not target.startswith(b"/"):
         target, authority = _other_form(method, target, authority)
-    if target.translate(None, TARGET):
+    if target.translate(TARGET_ONLY) != target:
         raise BadRequest("the target holds a character that RFC 3986 does not allow")
     head = RequestHead(method, target, authority, minor, lines, held)
-    head.raw_bytes = len(raw)
     frame_request(head)
     return head
 
@@ -174,7 +177,7 @@ _MAX_STATUS_LINE_BYTES: Final = 128
 
 def _judge_status_line(row: bytes) -> tuple[int, bytes, int]:
     match = _STATUS_LINE.fullmatch(row)
-    if match is None or row.translate(None, VISIBLE):
+    if match is None or row.translate(VISIBLE_ONLY) != row:
         raise BadRequest("the status line is malformed")
     version, status, reason = match.groups()
     judged = int(status), b"HTTP/1.1 %b %b" % (status, reason or b""), int(version)

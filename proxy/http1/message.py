@@ -18,7 +18,7 @@ class RequestHead:
     0 for no body, a count of bytes, or ``CHUNKED``.
     """
 
-    __slots__ = ("authority", "held", "keep_alive", "length", "lines", "method", "raw_bytes", "target", "version")
+    __slots__ = ("authority", "held", "keep_alive", "length", "lines", "method", "target", "version")
 
     def __init__(
         self,
@@ -37,7 +37,6 @@ class RequestHead:
         self.held = held
         self.length: int | None = 0
         self.keep_alive = True
-        self.raw_bytes = 0
 
     def __repr__(self) -> str:
         return f"RequestHead({self.method!r}, length={self.length})"

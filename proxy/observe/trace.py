@@ -21,7 +21,7 @@ NOT_SAMPLED: Final = b"00"
 SAMPLED: Final = b"01"
 """Trace flags (section 3.2.2.5)."""
 
-_HEXADECIMAL: Final = b"0123456789abcdef"
+_DIGITS_AND_DASHES: Final = bytes(octet if octet in b"0123456789abcdef-" else 0x2D for octet in range(0x100))
 _ZERO_TRACE: Final = b"0" * 32
 _ZERO_PARENT: Final = b"0" * 16
 
@@ -39,7 +39,8 @@ def parse(value: bytes) -> bytes | None:
     if (  # what nearly every tracer sends, judged without the pattern
         len(value) == 55
         and value.startswith(b"00-")
-        and value.translate(None, _HEXADECIMAL) == b"---"
+        and value.translate(_DIGITS_AND_DASHES) == value
+        and value.count(b"-") == 3
         and value[35:36] == value[52:53] == b"-"
     ):
         return trace_id if trace_id != _ZERO_TRACE and value[36:52] != _ZERO_PARENT else None

@@ -42,6 +42,7 @@ import re
 import string
 from collections.abc import Callable, Mapping
 from itertools import product
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy.errors import AmbiguousPath
@@ -64,6 +65,19 @@ _QUERY = rb"[\x21\x22\x24-\x7e]*+"  # what is visible in ASCII, without "#"
 
 PLAIN = re.compile(rb"((?:/(?!\.{1,2}(?:[/?]|\Z))[%b]++)++/?+|/)(?:\?%b)?" % (_SEGMENT, _QUERY))
 """A target that has one reading, its path as group 1: one pass at C speed for nearly every request."""
+
+_SIMPLE: Final = bytes(octet if octet in UNRESERVED + b"/" else 0x2F for octet in range(0x100))
+
+
+def is_simple(target: bytes) -> bool:
+    """Whether ``target`` is a path of unreserved characters alone, which ``PLAIN`` takes: said sooner than by it."""
+    return (
+        target.startswith(b"/")
+        and target.translate(_SIMPLE) == target
+        and target.find(b"//") < 0
+        and target.find(b"/.") < 0
+    )
+
 
 _TARGET = re.compile(rb"(/[%b/%%;\\]*+)(?:\?%b)?" % (_SEGMENT, _QUERY))
 _TRIPLET = re.compile(rb"%([0-9A-Fa-f]{2})")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import AmbiguousPath
-from proxy.policy.path import PLAIN, readings
+from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
 from proxy.policy.template import ANY_METHOD, CAPITAL_METHOD, NEVER_BY_ANY, Template, Wild
@@ -68,6 +68,8 @@ class RouteTable:
         found = paths.exact.get(target)
         if found is not None:
             return found
+        if is_simple(target):
+            return _descend(paths.root, target[1:].split(b"/", paths.depth), 0)
         plain = PLAIN.fullmatch(target)
         if plain is None:
             return _NOTHING if target == b"*" else self._find_in_all_readings(paths, target)

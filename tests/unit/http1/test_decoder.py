@@ -4,6 +4,7 @@ import pytest
 from support.http1 import byte_by_byte, read_requests, read_responses
 
 from proxy.errors import BadFraming, BadMessage, BadRequest, BadVersion, TargetTooLong, UpstreamBadResponse
+from proxy.http1 import decoder as decoding
 from proxy.http1.decoder import RequestDecoder, ResponseDecoder
 from proxy.http1.limits import Limits
 from proxy.http1.message import CHUNKED, END, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
@@ -396,3 +397,17 @@ class TestResponses:
         end = decoder.next_event()
         assert isinstance(end, EndOfMessage)
         assert end.trailers == (b"grpc-status: 0",)
+
+
+@pytest.mark.parametrize("size", [decoding._SMALL_HEAD_BYTES + more for more in (-1, 0, 1)])
+@pytest.mark.parametrize("tail", [b"", GET, GET + GET, b"\r\n\r\n"])
+def test_a_head_is_read_alike_whatever_stands_behind_it(size: int, tail: bytes) -> None:
+    """Split at once or searched for first: the same head, and nothing of the next one in it."""
+    filler = size - len(GET) - len(b"X: \r\n")
+    head = GET[:-2] + b"X: " + b"x" * filler + b"\r\n\r\n"
+    assert len(head) == size
+    decoder = decoder_of(head + tail)
+    first = decoder.next_event()
+    assert isinstance(first, RequestHead)
+    assert first.lines == [b"X: " + b"x" * filler]
+    assert decoder.buffered_bytes == len(tail)

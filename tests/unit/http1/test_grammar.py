@@ -16,6 +16,7 @@ from proxy.http1.grammar import (
     SINGLE,
     TARGET,
     TOKEN,
+    TOKENS,
     VISIBLE,
     chunk_size,
     decimal,
@@ -23,6 +24,7 @@ from proxy.http1.grammar import (
     is_authority,
     judge_line,
     judge_name,
+    only,
     only_crlf,
 )
 
@@ -298,3 +300,31 @@ def test_what_ends_with_this_hop_and_what_is_ours_never_passes_by_itself() -> No
     assert OWNED <= HELD
     assert HOP_BY_HOP <= HELD
     assert not HELD & SINGLE
+
+
+@pytest.mark.parametrize("octets", [VISIBLE, TARGET, b"a"])
+def test_only_these_octets(octets: bytes) -> None:
+    """Every octet that is not among them changes, NUL as well; none that is does."""
+    table = only(octets)
+    for octet in range(0x100):
+        raw = b"aa" + bytes([octet])
+        assert (raw.translate(table) == raw) is (octet in octets)
+
+
+def test_token_lines_are_remembered_within_bounds() -> None:
+    """The characters of a token were judged; there are at most so many, none too long, and none with a control."""
+    TOKENS.clear()
+    for number in range(2 * grammar._MAX_TOKENS + 5):
+        row = b"Txn-Token: %d" % number
+        assert judge_line(row) == judge_line(row) == (b"txn-token", b"%d" % number)
+        assert len(TOKENS) <= grammar._MAX_TOKENS
+    head = b"txn-token:"
+    for size, kept in ((grammar._MAX_TOKEN_BYTES, True), (grammar._MAX_TOKEN_BYTES + 1, False)):
+        row = head + b"x" * (size - len(head))
+        judge_line(row)
+        assert (row in TOKENS) is kept
+    for bad in (b"Txn-Token: a\0", b"Txn-Token: a\rb", b"Txn-Token: \x7f"):
+        for _ in range(2):
+            with pytest.raises(BadRequest):
+                judge_line(bad)
+    TOKENS.clear()

@@ -13,6 +13,7 @@ from proxy.policy.path import (
     PLAIN,
     ambiguities,
     in_capitals,
+    is_simple,
     readings,
     spell,
 )
@@ -323,3 +324,24 @@ def test_spelling_is_final(raw: bytes) -> None:
     except AmbiguousPath:
         return
     assert spell(spell(raw)) == spell(raw)
+
+
+@given(st.text(alphabet="/.a~_-%;\\\0\x7f?#é", max_size=12))
+def test_what_is_simple_is_plain(text: str) -> None:
+    """The quick check takes nothing that the pattern does not, and no query."""
+    target = text.encode()
+    plain = PLAIN.fullmatch(target)
+    assert not is_simple(target) or (plain is not None and plain[1] == target)
+
+
+@pytest.mark.parametrize(
+    "target", [b"", b"*", b"a", b"//", b"/a//b", b"/.", b"/..", b"/a/./b", b"/a/..", b"/\0", b"/a?b"]
+)
+def test_what_is_not_simple(target: bytes) -> None:
+    """Left to the pattern, or refused."""
+    assert not is_simple(target)
+
+
+def test_simple_paths() -> None:
+    """Of unreserved characters."""
+    assert all(map(is_simple, [b"/", b"/a", b"/a/", b"/a./b..c/~_-9"]))
