@@ -43,6 +43,7 @@ class Material:
     """
 
     directory: Path
+    root: "Authority"
     bundle: Path
     jwks: Path
     edge: Credential
@@ -59,12 +60,13 @@ class Material:
 
 def make(directory: Path) -> Material:
     """Write a fresh trust domain into ``directory``."""
-    root, foreign = _Authority(), _Authority()
+    root, foreign = Authority(), Authority()
     (directory / "bundle.pem").write_bytes(_pem(root.certificate))
     signer = ec.generate_private_key(ec.SECP256R1())
     (directory / "jwks.json").write_text(json.dumps({"keys": [_jwk(signer)]}))
     return Material(
         directory=directory,
+        root=root,
         bundle=directory / "bundle.pem",
         jwks=directory / "jwks.json",
         edge=root.issue(directory, "edge", EDGE),
@@ -75,7 +77,7 @@ def make(directory: Path) -> Material:
     )
 
 
-class _Authority:
+class Authority:
     """A CA. Both key identifiers are set, so that no leaf can read as self-signed."""
 
     def __init__(self) -> None:

@@ -1,0 +1,158 @@
+"""``python -m loadtest.scenarios.slow_reader``: readers that take 64 KiB a second of 10 MB each, and everybody else.
+
+What a reader does not take must wait in the kernel and at the app, not in the sidecars: their memory is bounded for
+each reader, and does not grow while they read on. Other callers, at a fixed rate, must not wait for them.
+"""
+
+import argparse
+import contextlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from loadtest import backend, client, kernel
+from loadtest.openloop.account import Report
+from loadtest.openloop.client import Client
+from loadtest.openloop.schedule import Schedule
+from loadtest.scenarios import ground
+from loadtest.scenarios.watch import HEAD, Watch
+from loadtest.stage import Running
+
+READERS = 64
+SECONDS = 20
+BYTES_PER_S = 64 * 1024
+BEATS_PER_S = 5  # each reader takes a piece so often
+RECEIVE_BUFFER_BYTES = 32 * 1024  # so that the kernel does not read ahead for us
+RATE, CONNECTIONS = 200.0, 8
+SETTLE_S = 3.0  # from the first bytes until every buffer on the way is full
+EACH_MB = 0.5
+"""Of resident memory for each reader and side: what may wait to be written, and the state of two connections."""
+GROWTH_BYTES_PER_S = 20_000.0
+"""For all readers together, who take 4 MB in it: a sidecar that reads on ahead of them holds more each second."""
+WAVES_PER_S = 0.05  # a descriptor in 20 s: whoever is there stays
+
+
+class Readers:
+    """They ask for the large file and take it slowly, in a thread of their own."""
+
+    def __init__(self, pair: Running, count: int) -> None:
+        self._connections = [client.plain(pair.ports.egress, RECEIVE_BUFFER_BYTES) for _ in range(count)]
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._read)
+        self._token = pair.material.token
+        self.taken = [0] * count
+        self.ended = 0
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """For the block; then they go away in the middle."""
+        for connection in self._connections:
+            connection.request("GET", backend.LARGE, headers=client.headers(self._token))
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            self._thread.join()
+            for connection in self._connections:
+                connection.close()
+
+    def _read(self) -> None:
+        piece = BYTES_PER_S // BEATS_PER_S
+        while not self._done.wait(1 / BEATS_PER_S):
+            for number, connection in enumerate(self._connections):
+                self._take(number, connection.sock, piece)
+
+    def _take(self, number: int, sock: socket.socket, piece: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = sock.recv(piece, socket.MSG_DONTWAIT)
+            self.taken[number] += len(data)
+            self.ended += not data
+
+
+def main() -> int:
+    """0: memory is bounded, every reader moves on, and nobody else is lost. 1: not so."""
+    parser = argparse.ArgumentParser(prog="python -m loadtest.scenarios.slow_reader", description=__doc__)
+    parser.add_argument("--readers", type=ground.count, default=READERS, help=f"at once ({READERS})")
+    parser.add_argument("--seconds", type=ground.count, default=SECONDS, help=f"of reading ({SECONDS})")
+    return ground.command(parser, _run)
+
+
+def _run(options: argparse.Namespace) -> ground.Outcome:
+    with ground.standing(options.keep) as pair:
+        alone = _others(pair, options.seconds)
+        rest = {side: kernel.memory(process.pid).rss for side, process in pair.sides.items()}
+        for process in pair.sides.values():
+            kernel.reset_peak(process.pid)
+        readers, watch = Readers(pair, options.readers), Watch(pair)
+        with readers.reading():
+            time.sleep(SETTLE_S)
+            beside = _watched(pair, options.seconds, watch)
+        peak = {side: kernel.memory(process.pid).peak for side, process in pair.sides.items()}
+        each = {side: (peak[side] - rest[side]) / options.readers for side in peak}
+    growths = watch.growth(bytes_bound=GROWTH_BYTES_PER_S, descriptors_bound=WAVES_PER_S)
+    held = [("", "at rest", "peak", "for each reader", "bound")]
+    held += [(side, f"{rest[side]:.1f}", f"{peak[side]:.1f}", f"{each[side]:.3f}", f"{EACH_MB}") for side in peak]
+    problems = [
+        f"{side}: {mb:.2f} MB for each reader, at most {EACH_MB} are allowed"
+        for side, mb in each.items()
+        if mb > EACH_MB
+    ]
+    problems += [problem for growth in growths for problem in growth.problem("seconds")]
+    problems += [f"{readers.ended} readers were cut off"] if readers.ended else []
+    problems += [f"{readers.taken.count(0)} readers got nothing"] if 0 in readers.taken else []
+    problems += [
+        f"others, {name}: {report.errors}" for name, report in (("before", alone), ("beside", beside)) if report.errors
+    ]
+    figures = {"readers": options.readers, "taken_bytes": sum(readers.taken), "rest_mb": rest, "peak_mb": peak}
+    return ground.Outcome(
+        tables=(
+            (f"Resident MB with {options.readers} readers, who took {sum(readers.taken) / 1e6:.1f} MB", held),
+            ("Growth for each second of reading", [HEAD, *(growth.row() for growth in growths)]),
+            (f"Others meanwhile, {RATE:g} requests a second", _latencies(alone, beside)),
+        ),
+        figures={**figures, "slopes": [asdict(g) for g in growths], "alone": alone.figures, "beside": beside.figures},
+        problems=problems,
+    )
+
+
+def _others(pair: Running, seconds: float) -> Report:
+    target, requests = ground.good_requests(pair)
+    with Client(target, CONNECTIONS) as others:
+        return others.run(Schedule(rate=RATE, seconds=seconds), requests)
+
+
+def _watched(pair: Running, seconds: int, watch: Watch) -> Report:
+    """The same, and a look at the memory in every second."""
+    done = threading.Event()
+
+    def look() -> None:
+        began = time.monotonic()
+        while not done.wait(0.5):
+            watch.look(time.monotonic() - began)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        return _others(pair, seconds)
+    finally:
+        done.set()
+        thread.join()
+
+
+def _latencies(alone: Report, beside: Report) -> list[tuple[str, ...]]:
+    names = ("p50", "p90", "p99", "max")
+    rows: list[tuple[str, ...]] = [("latency ms", *names, "errors", "client")]
+    for title, report in (("before the readers", alone), ("beside them", beside)):
+        percentiles: dict[str, Any] = report.figures["percentiles_ms"]
+        cells = ["-" if percentiles[name] is None else f"{percentiles[name]:.2f}" for name in names]
+        rows.append((title, *cells, str(sum(report.errors.values())), report.bad or "kept its rate"))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
