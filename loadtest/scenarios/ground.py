@@ -6,9 +6,10 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -17,9 +18,10 @@ from typing import Any, NoReturn
 from loadtest import backend, client, machine
 from loadtest.contenders import Contender
 from loadtest.contenders.svidecar import SVIDECAR
+from loadtest.openloop.account import Report
 from loadtest.openloop.client import CannotConnect
 from loadtest.openloop.request import Target, requests
-from loadtest.processes import ProcessFailed
+from loadtest.processes import MORTAL, ProcessFailed
 from loadtest.report import table
 from loadtest.rounds import staged
 from loadtest.stage import Running, Stage, running_pair
@@ -27,6 +29,7 @@ from loadtest.stage import Running, Stage, running_pair
 OPEN_FILES = 8192
 EXIT_FAILED, EXIT_MISSING, EXIT_INTERRUPTED = 1, 3, 130  # 2 is argparse's
 METRICS_S = 5.0
+SPARE_S = 40.0  # a client waits so long at most for what does not answer, and then some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,24 @@ def good_requests(pair: Running) -> tuple[Target, Iterator[bytes]]:
     target = Target.parse(f"http://{client.HOST}:{pair.ports.egress}{backend.SMALL}")
     fields = [f"{name}: {value}" for name, value in client.headers(pair.material.token).items()]
     return target, requests(target, fields)
+
+
+def fixed_rate(pair: Running, *, rate: float, connections: int, seconds: float) -> Report:
+    """``good_requests`` at a fixed rate, from a process of its own: what else we do must not delay it."""
+    url = f"http://{client.HOST}:{pair.ports.egress}{backend.SMALL}"
+    return open_loop(url, client.headers(pair.material.token), rate=rate, connections=connections, seconds=seconds)
+
+
+def open_loop(url: str, fields: Mapping[str, str], *, rate: float, connections: int, seconds: float) -> Report:
+    """Run ``loadtest.openloop`` on the cores that are ours. Raises ProcessFailed where it measured nothing."""
+    call = [*MORTAL, sys.executable, "-m", "loadtest.openloop", "--json", "--jitter", "--url", url]
+    call += ["--rate", str(rate), "--connections", str(connections), "--seconds", str(seconds), "--warmup", "1"]
+    for name, value in fields.items():
+        call += ["--header", f"{name}: {value}"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=seconds + SPARE_S, check=False)
+    if done.returncode > EXIT_FAILED or not done.stdout:
+        raise ProcessFailed(f"loadtest.openloop ended with code {done.returncode}: {done.stderr.strip()}")
+    return Report(json.loads(done.stdout))
 
 
 def metric(pair: Running, side: str, name: str, label: str = "") -> float:

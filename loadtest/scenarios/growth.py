@@ -26,8 +26,8 @@ CONNECTIONS = 32
 REQUESTS_PER_S, HANDSHAKES_PER_S = 5000.0, 150.0  # below saturation, so that the load is steady
 REQUEST_BYTES = 10.0
 """The smallest object of Python has 16 bytes: one that stays behind for each request is seen. 1 MB in 100 000."""
-HANDSHAKE_BYTES = 200.0
-"""The state of a TLS connection has 30 000 and more; its certificate 700. 3 MB in 15 000."""
+HANDSHAKE_BYTES = 500.0
+"""The state of a TLS connection has 30 000 and more, its certificate 700. 7.5 MB in 15 000."""
 DESCRIPTORS = 0.001
 """One that stays behind in a thousand is already a leak that ends a process in a day."""
 

@@ -16,8 +16,6 @@ from typing import Any
 
 from loadtest import backend, client, kernel
 from loadtest.openloop.account import Report
-from loadtest.openloop.client import Client
-from loadtest.openloop.schedule import Schedule
 from loadtest.scenarios import ground
 from loadtest.scenarios.watch import HEAD, Watch
 from loadtest.stage import Running
@@ -29,8 +27,10 @@ BEATS_PER_S = 5  # each reader takes a piece so often
 RECEIVE_BUFFER_BYTES = 32 * 1024  # so that the kernel does not read ahead for us
 RATE, CONNECTIONS = 200.0, 8
 SETTLE_S = 3.0  # from the first bytes until every buffer on the way is full
-EACH_MB = 0.5
-"""Of resident memory for each reader and side: what may wait to be written, and the state of two connections."""
+EACH_MB = 0.8
+"""Of resident memory for each reader and side: 256 KiB that may wait to be written, the piece with which that is
+passed, a TLS connection's buffers of 192 KiB, and the state of two connections. Envoy lets 1 MiB wait by default.
+"""
 GROWTH_BYTES_PER_S = 20_000.0
 """For all readers together, who take 4 MB in it: a sidecar that reads on ahead of them holds more each second."""
 WAVES_PER_S = 0.05  # a descriptor in 20 s: whoever is there stays
@@ -121,9 +121,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
 
 
 def _others(pair: Running, seconds: float) -> Report:
-    target, requests = ground.good_requests(pair)
-    with Client(target, CONNECTIONS) as others:
-        return others.run(Schedule(rate=RATE, seconds=seconds), requests)
+    return ground.fixed_rate(pair, rate=RATE, connections=CONNECTIONS, seconds=seconds)
 
 
 def _watched(pair: Running, seconds: int, watch: Watch) -> Report:
