@@ -39,6 +39,7 @@ class Outcome:
     tables: Sequence[tuple[str, Sequence[Sequence[str]]]]
     figures: dict[str, Any]
     problems: Sequence[str] = field(default=())
+    notes: Sequence[str] = field(default=())
 
 
 def command(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], Outcome]) -> int:
@@ -56,7 +57,7 @@ def command(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace],
         return _say(failed, EXIT_FAILED)
     except KeyboardInterrupt:
         return _say("interrupted; every process has been ended", EXIT_INTERRUPTED)
-    print("\n\n".join(f"{title}\n{table(rows)}" for title, rows in outcome.tables))
+    print("\n\n".join([*(f"{title}\n{table(rows)}" for title, rows in outcome.tables), *outcome.notes]))
     if options.json is not None:
         whole = {"machine": machine.describe(), "problems": outcome.problems, **outcome.figures}
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
