@@ -13,6 +13,9 @@ backend    the app behind the proxies, and ``sink``, where uploads end
 stage      bring a contender's pair up, and take it down again
 wire       a tap between the proxies, for the checks; ``impostor`` stands at its other end
 client     single questions, plain and over mTLS
+openloop   ``python -m loadtest.openloop``: latency at a fixed rate, without coordinated omission
+fortio     ``python -m loadtest.fortio``: the rig that others publish with
+scenarios  commands of their own: growth, short connections, slow readers, rotation
 processes  start, pin, wait for, and always end processes
 kernel     CPU time and memory of processes, from /proc
 machine    what we run on, and where the programs are

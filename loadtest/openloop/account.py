@@ -111,14 +111,16 @@ class Account:
         )
 
     def _bad(self, cpu_share: float) -> str:
-        lag = max(self.lag.percentile(99), self.reading.percentile(99)) / MS
-        if lag > LAG_P99_MS:
-            return f"the client was late: p99 of its own lag {lag:.2f} ms, more than {LAG_P99_MS:g} ms"
+        reasons = []
+        if (lag := max(self.lag.percentile(99), self.reading.percentile(99)) / MS) > LAG_P99_MS:
+            reasons.append(f"the client was late: p99 of its own lag {lag:.2f} ms, more than {LAG_P99_MS:g} ms")
         if cpu_share > CPU_SHARE:
-            return f"the client was full: {cpu_share:.0%} of a core, more than {CPU_SHARE:.0%}"
-        if missing := sum(self.errors[kind] for kind in ("timeout", "unsent")):
-            return f"{missing} requests have no answer, so the percentiles leave out the worst"
-        return "" if self.completed else "no request was answered well"
+            reasons.append(f"the client was full: {cpu_share:.0%} of a core, more than {CPU_SHARE:.0%}")
+        if missing := self.errors["timeout"] + self.errors["unsent"]:
+            reasons.append(f"{missing} requests have no answer, so the percentiles leave out the worst")
+        if not self.completed:
+            reasons.append("no request was answered well")
+        return "; ".join(reasons)
 
 
 def percentiles_ms(histogram: Histogram) -> dict[str, float | None]:

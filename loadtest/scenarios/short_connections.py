@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 from loadtest import backend, client, kernel
+from loadtest.material import Material
 from loadtest.scenarios import ground
 from loadtest.scenarios.watch import HEAD, Watch
 from loadtest.stage import Running
@@ -38,11 +39,11 @@ RESET = struct.pack("ii", 1, 0)
 class Caller:
     """Opens a connection in one of several ways, and says how it went."""
 
-    def __init__(self, pair: Running) -> None:
-        self._address = (client.HOST, pair.ports.ingress)
-        self._known = client.context(pair.material.bundle, pair.material.edge)
-        self._nobody = client.context(pair.material.bundle, None)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in client.headers(pair.material.token).items())
+    def __init__(self, port: int, material: Material) -> None:
+        self._address = (client.HOST, port)
+        self._known = client.context(material.bundle, material.edge)
+        self._nobody = client.context(material.bundle, None)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in client.headers(material.token).items())
         self._ask = f"GET {backend.SMALL} HTTP/1.1\r\n{lines}\r\n".encode()
         self._large = f"GET {backend.LARGE} HTTP/1.1\r\n{lines}\r\n".encode()
         self.ways: tuple[tuple[str, Callable[[], str]], ...] = (
@@ -133,7 +134,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
         seconds, cpu_s = _storm(pair, options.connections, watch, ways)
         time.sleep(SETTLE_S)
         left = _counted(pair) - before
-        expected = Caller(pair).expected(options.connections)
+        expected = Caller(pair.ports.ingress, pair.material).expected(options.connections)
     growths = watch.growth(bytes_bound=BYTES, descriptors_bound=DESCRIPTORS)
     figures = {
         "connections": options.connections,
@@ -161,7 +162,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
 
 def _storm(pair: Running, connections: int, watch: Watch, ways: Counter[str]) -> tuple[float, float]:
     """Open them all, and look in between. How long it took, and the CPU that the ingress spent."""
-    caller = Caller(pair)
+    caller = Caller(pair.ports.ingress, pair.material)
     first = round(connections * WARM_UP)
     ends = sorted({first + round((connections - first) * n / SAMPLES) for n in range(SAMPLES + 1)})
     seconds, done, cpu_s = 0.0, 0, kernel.cpu_s(pair.ingress.pid)

@@ -17,7 +17,7 @@ from typing import Any
 from loadtest import backend, client, kernel
 from loadtest.openloop.account import Report
 from loadtest.scenarios import ground
-from loadtest.scenarios.watch import HEAD, Watch
+from loadtest.scenarios.watch import HEAD, Watch, descriptors
 from loadtest.stage import Running
 
 READERS = 64
@@ -33,7 +33,8 @@ passed, a TLS connection's buffers of 192 KiB, and the state of two connections.
 """
 GROWTH_BYTES_PER_S = 20_000.0
 """For all readers together, who take 4 MB in it: a sidecar that reads on ahead of them holds more each second."""
-WAVES_PER_S = 0.05  # a descriptor in 20 s: whoever is there stays
+LEFT = 2 * CONNECTIONS  # descriptors more than before, once the readers have gone: connections that others keep
+GONE_S = 2.0
 
 
 class Readers:
@@ -86,6 +87,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
     with ground.standing(options.keep) as pair:
         alone = _others(pair, options.seconds)
         rest = {side: kernel.memory(process.pid).rss for side, process in pair.sides.items()}
+        open_before = {side: descriptors(process.pid) for side, process in pair.sides.items()}
         for process in pair.sides.values():
             kernel.reset_peak(process.pid)
         readers, watch = Readers(pair, options.readers), Watch(pair)
@@ -93,8 +95,10 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
             time.sleep(SETTLE_S)
             beside = _watched(pair, options.seconds, watch)
         peak = {side: kernel.memory(process.pid).peak for side, process in pair.sides.items()}
+        time.sleep(GONE_S)
+        left = {side: descriptors(process.pid) - open_before[side] for side, process in pair.sides.items()}
         each = {side: (peak[side] - rest[side]) / options.readers for side in peak}
-    growths = watch.growth(bytes_bound=GROWTH_BYTES_PER_S, descriptors_bound=WAVES_PER_S)
+    growths = watch.growth(bytes_bound=GROWTH_BYTES_PER_S)
     held = [("", "at rest", "peak", "for each reader", "bound")]
     held += [(side, f"{rest[side]:.1f}", f"{peak[side]:.1f}", f"{each[side]:.3f}", f"{EACH_MB}") for side in peak]
     problems = [
@@ -103,6 +107,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
         if mb > EACH_MB
     ]
     problems += [problem for growth in growths for problem in growth.problem("seconds")]
+    problems += [f"{side}: {count} descriptors stay behind" for side, count in left.items() if count > LEFT]
     problems += [f"{readers.ended} readers were cut off"] if readers.ended else []
     problems += [f"{readers.taken.count(0)} readers got nothing"] if 0 in readers.taken else []
     problems += [

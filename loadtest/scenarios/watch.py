@@ -38,16 +38,15 @@ class Watch:
             sample = Sample(done, kernel.memory(process.pid).rss, descriptors(process.pid))
             self.samples[side].append(sample)
 
-    def growth(self, *, bytes_bound: float, descriptors_bound: float) -> list["Growth"]:
-        """Memory and descriptors of each side as fitted lines."""
-        return [
-            growth
-            for side, samples in self.samples.items()
-            for growth in (
-                Growth.of(side, "bytes", samples, [s.rss_mb * MB for s in samples], bytes_bound),
-                Growth.of(side, "descriptors", samples, [float(s.descriptors) for s in samples], descriptors_bound),
-            )
-        ]
+    def growth(self, *, bytes_bound: float, descriptors_bound: float | None = None) -> list["Growth"]:
+        """Memory of each side as a fitted line, and its descriptors, where there is a bound for them."""
+        found = []
+        for side, samples in self.samples.items():
+            found.append(Growth.of(side, "bytes", samples, [s.rss_mb * MB for s in samples], bytes_bound))
+            if descriptors_bound is not None:
+                counts = [float(s.descriptors) for s in samples]
+                found.append(Growth.of(side, "descriptors", samples, counts, descriptors_bound))
+        return found
 
     def data(self) -> dict[str, Any]:
         """Every sample, for the JSON."""
