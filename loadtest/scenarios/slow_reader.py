@@ -26,13 +26,14 @@ BYTES_PER_S = 64 * 1024
 BEATS_PER_S = 5  # each reader takes a piece so often
 RECEIVE_BUFFER_BYTES = 32 * 1024  # so that the kernel does not read ahead for us
 RATE, CONNECTIONS = 200.0, 8
-SETTLE_S = 3.0  # from the first bytes until every buffer on the way is full
+SETTLE_S, SETTLE_MOST_S = 3.0, 20.0  # memory is still for so long: every buffer is full; who still grows is then caught
+STILL_MB = 0.2
 EACH_MB = 0.8
 """Of resident memory for each reader and side: 256 KiB that may wait to be written, the piece with which that is
 passed, a TLS connection's buffers of 192 KiB, and the state of two connections. Envoy lets 1 MiB wait by default.
 """
-GROWTH_BYTES_PER_S = 20_000.0
-"""For all readers together, who take 4 MB in it: a sidecar that reads on ahead of them holds more each second."""
+GROWTH_BYTES_PER_S = 400_000.0
+"""For all readers together, a tenth of what they take: a sidecar that reads ahead of them would take the app's pace."""
 LEFT = 2 * CONNECTIONS  # descriptors more than before, once the readers have gone: connections that others keep
 GONE_S = 2.0
 
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
             kernel.reset_peak(process.pid)
         readers, watch = Readers(pair, options.readers), Watch(pair)
         with readers.reading():
-            time.sleep(SETTLE_S)
+            _settle(pair)
             beside = _watched(pair, options.seconds, watch)
         peak = {side: kernel.memory(process.pid).peak for side, process in pair.sides.items()}
         time.sleep(GONE_S)
@@ -123,6 +124,17 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
         figures={**figures, "slopes": [asdict(g) for g in growths], "alone": alone.figures, "beside": beside.figures},
         problems=problems,
     )
+
+
+def _settle(pair: Running) -> None:
+    """Until every buffer on the way is full."""
+    began = still_since = time.monotonic()
+    before = 0.0
+    while (now := time.monotonic()) - still_since < SETTLE_S and now - began < SETTLE_MOST_S:
+        held = sum(kernel.memory(process.pid).rss for process in pair.sides.values())
+        if held > before + STILL_MB:
+            before, still_since = held, now
+        time.sleep(SETTLE_S / 10)
 
 
 def _others(pair: Running, seconds: float) -> Report:
