@@ -23,7 +23,7 @@ from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
 from proxy.errors import IdentityInvalid
-from proxy.flow.inbound import Inbound
+from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
@@ -31,6 +31,7 @@ from proxy.identity.bundle import Bundles
 from proxy.identity.sources.files import FilesSource
 from proxy.identity.store import Identity, IdentityStore
 from proxy.net.deadlines import Deadlines
+from proxy.net.lifetimes import Lifetimes
 from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
@@ -86,6 +87,8 @@ class Sidecar:
             time.time,
             time.monotonic,
             lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
+            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
+            lifetime=settings.lifetime,
         )
         self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
@@ -137,7 +140,10 @@ class Sidecar:
         app = Endpoint(host=settings.app_host, port=settings.app_port, protection=Protection.PLAIN)
         policy = compile_policy(self.settings.policy, self.settings.tokens.audience)
         pool = self._pool(app, settings.pool)
-        door = Inbound(settings, self.store, self.contexts, authenticator, policy, pool)
+        lifetimes: Lifetimes[InboundConnection] = Lifetimes(self.deadlines, self.tasks, time.monotonic)
+        door = Inbound(
+            settings, self.store, self.contexts, authenticator, policy, pool, lifetimes, self.settings.lifetime
+        )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None]:
@@ -238,15 +244,10 @@ class Sidecar:
         self.health.set(Gate.BUNDLE, ok=True, detail=", ".join(sorted(identity.bundles)))
 
     def _verify_anew(self) -> None:
-        """Another set of authorities: whoever it proves no more is out; our own connections are made anew."""
-        if self.inbound is not None and self.inbound_door is not None:
-            self.inbound_door.verify_anew(list(self.inbound.connections))
-        self._retire_pools()
-
-    def _retire_pools(self) -> None:
-        retired, self._pools = self._pools, {}
-        for pool in retired.values():
-            pool.retire()
+        """Other authorities or CRLs: whoever they prove no more is out, on either side."""
+        if self.inbound_door is not None:
+            self.inbound_door.judge_anew(time.time())
+        self.dialer.judge_anew()
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
@@ -299,13 +300,20 @@ class Sidecar:
         """Take another policy and other destinations; each connection is admitted anew, or ends with its answer."""
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
-        if self.inbound is not None and self.inbound_door is not None and policy != policy_now:
+        if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
-            self.inbound_door.readmit(list(self.inbound.connections))
+            if self.store.current is not None:
+                self.inbound_door.judge_anew(time.time())
         if self.outbound_door is not None and destinations != destinations_now:
             trust_domain = self.settings.identity.trust_domain
-            self.outbound_door.destinations = compile_destinations(destinations, trust_domain)
-            self._retire_pools()
+            self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
+            self._withdraw_pools({destination.name: _endpoint(destination) for destination in known.all})
+
+    def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
+        """Nobody may go any more where no destination leads, or another one leads now."""
+        gone = [name for name, pool in self._pools.items() if known.get(name) != pool.endpoint]
+        for name in gone:
+            self._pools.pop(name).withdraw()
 
     def begin_drain(self) -> None:
         """Fail readiness, and let inbound take nothing new. Outbound goes on: the app may need it to finish."""

@@ -76,6 +76,14 @@ class UnknownTrustDomain(ConnectionRefusal):
     """No bundle is known for the trust domain that the leaf claims."""
 
 
+class CertificateRevoked(ConnectionRefusal):
+    """A CRL of its trust domain names a certificate of the chain."""
+
+
+class RevocationUnknown(ConnectionRefusal):
+    """The CRL of its trust domain has passed its next update."""
+
+
 class PeerNotAllowed(ConnectionRefusal):
     """No policy admits this SPIFFE ID."""
 

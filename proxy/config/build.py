@@ -13,6 +13,7 @@ from proxy.config.settings import SidecarSettings
 from proxy.config.tuning import LIMITS, OUTBOUND_POOL, SHUTDOWN, TIMEOUTS, TLS
 from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, Timeouts
 from proxy.http1.limits import Limits
+from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import FilesSettings, IdentitySettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
@@ -31,6 +32,7 @@ def build(values: Values, base_dir: Path) -> SidecarSettings:
         event_loop=values.get("event_loop", EventLoop.FAST),
         identity=_identity(values, base_dir),
         tls=TlsSettings(**TLS.gather(values.get("tls", {}), TlsSettings)),
+        lifetime=LifetimeSettings(**TLS.gather(values.get("tls", {}), LifetimeSettings)),
         tokens=_tokens(values, base_dir),
         policy=policy(values),
         destinations=destinations(values),
@@ -60,6 +62,8 @@ def _identity(values: Values, base_dir: Path) -> IdentitySettings:
         key=base_dir / written["key"],
         bundle=base_dir / written["bundle"],
         federated={domain: base_dir / path for domain, path in written.get("federated", {}).items()},
+        crl=base_dir / written["crl"] if "crl" in written else None,
+        federated_crls={domain: base_dir / path for domain, path in written.get("federated_crls", {}).items()},
         **FILES.gather(written, FilesSettings),
     )
     return IdentitySettings(trust_domain=values["trust_domain"], files=files)

@@ -69,6 +69,10 @@ def _trust_domains(draft: Draft) -> None:
     known = {own, *(federated or ())}
     if own in (federated or ()):
         draft.refuse(f"{_FILES}.federated.{own}", "is the own trust domain: its bundle is identity.files.bundle")
+    for name in draft.get(f"{_FILES}.federated_crls") or ():
+        if name not in (federated or ()):
+            advice = "use identity.files.crl" if name == own else "write its bundle under identity.files.federated"
+            draft.refuse(f"{_FILES}.federated_crls.{name}", f"is not one of the federated trust domains: {advice}")
     for path, spiffe_id in _expected_identities(draft):
         domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
         if domain not in known:

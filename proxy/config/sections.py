@@ -31,6 +31,24 @@ FILES = Section(
             fallback="none",
         ),
         Key(
+            "crl",
+            file_path(),
+            "CRLs of the own trust domain, PEM, signed by its CAs; who stands there is refused and cut off.",
+            fallback="none",
+        ),
+        Key(
+            "federated_crls",
+            TableOf(key=trust_domain(), item=file_path(), example="{other.org: other_crl.pem}"),
+            "CRLs of foreign trust domains, under their names.",
+            fallback="none",
+        ),
+        Key(
+            "stale_crl",
+            choice(of=("refuse", "accept")),
+            "New connections once a CRL has passed its nextUpdate; open ones stay.",
+            into=(FilesSettings, "stale_crl"),
+        ),
+        Key(
             "poll",
             duration(0.05, HOUR),
             "How often the folders are looked at for a rotation.",

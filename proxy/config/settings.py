@@ -1,9 +1,10 @@
 """The whole of one sidecar's configuration: the Settings of every room, side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.admin.settings import AdminSettings
 from proxy.flow.settings import InboundSettings, OutboundSettings
+from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
@@ -27,5 +28,6 @@ class SidecarSettings:
     outbound: OutboundSettings | None
     admin: AdminSettings
     access_log: AccessLogSettings
+    lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

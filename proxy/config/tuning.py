@@ -9,6 +9,7 @@ from proxy.config.value import choice
 from proxy.config.word import listen_address, loopback_address
 from proxy.flow.settings import ListenerSettings, OutboundSettings, Timeouts
 from proxy.http1.limits import Limits
+from proxy.identity.lifetime import LifetimeSettings
 from proxy.tls.settings import TlsSettings
 from proxy.upstream.settings import PoolSettings
 
@@ -27,6 +28,24 @@ TLS = Section(
             duration(0.1, MINUTE),
             "From the first byte to the end of the handshake.",
             into=(TlsSettings, "handshake_timeout_s"),
+        ),
+        Key(
+            "connection_percent",
+            count(10, 99),
+            "Of what is left of both SVIDs: after that, a connection takes no new request.",
+            into=(LifetimeSettings, "percent"),
+        ),
+        Key(
+            "connection_age",
+            duration(1, 30 * DAY),
+            "The same for a connection of this age, and for those to the app and outside of the mesh.",
+            into=(LifetimeSettings, "max_age_s"),
+        ),
+        Key(
+            "connection_jitter_percent",
+            count(0, 50),
+            "Taken away from either by chance, so that connections are not all renewed at once.",
+            into=(LifetimeSettings, "jitter_percent"),
         ),
     )
 )

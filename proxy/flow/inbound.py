@@ -5,25 +5,34 @@ request shows its token, gets a Permit, and is forwarded; a refusal at any step 
 """
 
 import asyncio
+import random
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable
 
-from proxy.errors import ConnectionRefusal, NotReady, PeerNotAllowed, ProxyError, TokenUnknownKey
+from proxy.errors import ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
+from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
+from proxy.net.cut import cut
+from proxy.net.deadlines import NEVER
+from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
 from proxy.policy.grant import Grant, admit
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
+from proxy.tls.proofs import GRACE_S, Proofs
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.carry import one_token
 from proxy.upstream.pool import Pool
+
+LAST_S = 0.3
+"""For the last answer of a connection whose authority has ended; then it is cut."""
 
 
 class Inbound:
@@ -39,12 +48,18 @@ class Inbound:
         authenticator: Authenticator,
         policy: Policy,
         pool: Pool,
+        lifetimes: "Lifetimes[InboundConnection]",
+        lifetime: LifetimeSettings,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.store = store
         self.authenticator = authenticator
         self.policy = policy
         self.pool = pool
         self.app_authority = f"{settings.app_host}:{settings.app_port}".encode()
+        self.lifetimes = lifetimes
+        self.lifetime = lifetime
+        self.chance = chance
         self._contexts = contexts
 
     def context(self) -> ssl.SSLContext:
@@ -55,23 +70,19 @@ class Inbound:
         """Make the protocol of one connection."""
         return InboundConnection(listener, self)
 
-    def readmit(self, connections: Iterable[Downstream]) -> None:
-        """Judge the peers of these connections by the newest policy."""
-        for connection in connections:
-            if isinstance(connection, InboundConnection):
-                connection.readmit()
-
-    def verify_anew(self, connections: Iterable[Downstream]) -> None:
-        """Verify the peers of these connections by the newest bundles."""
-        for connection in connections:
-            if isinstance(connection, InboundConnection):
-                connection.verify_anew()
+    def judge_anew(self, now: float) -> None:
+        """Judge the peer of every connection by the newest bundles and the newest policy."""
+        proofs = Proofs(self.store.require().bundles, now)
+        self.lifetimes.judge(lambda connection: connection.judge(proofs))
 
 
 class InboundConnection(Downstream):
-    """One connection of a peer, from its admission on."""
+    """One connection of a peer, from its admission on.
 
-    __slots__ = ("_forwarded_client_cert", "_grant", "_inbound")
+    It takes no new request after ``retires_at`` and is cut at ``ends_at``, in seconds on the loop's clock.
+    """
+
+    __slots__ = ("_forwarded_client_cert", "_grant", "_inbound", "ends_at", "retires_at")
 
     _grant: Grant
     _forwarded_client_cert: bytes
@@ -79,6 +90,8 @@ class InboundConnection(Downstream):
     def __init__(self, listener: Owner[Downstream], inbound: Inbound) -> None:
         super().__init__(listener)
         self._inbound = inbound
+        self.retires_at = NEVER
+        self.ends_at = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Identify and admit, or close before a byte reaches the app."""
@@ -89,6 +102,16 @@ class InboundConnection(Downstream):
             self.listener.refuse_peer(self, error)
             return
         super().connection_made(transport)
+        left_s = self._grant.until - self.runtime.now()
+        now = self.runtime.clock()
+        self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
+        self.ends_at = now + left_s
+        self._inbound.lifetimes.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._inbound.lifetimes.discard(self)
+        super().connection_lost(exc)
 
     def _admit(self, transport: asyncio.BaseTransport) -> None:
         identity = self._inbound.store.require()
@@ -100,22 +123,43 @@ class InboundConnection(Downstream):
         text = f"X-Forwarded-Client-Cert: By={self.account.local};Hash={peer.certificate_sha256};URI={peer.uri}"
         self._forwarded_client_cert = text.encode()
 
-    def readmit(self) -> None:
-        """Judge the peer by the newest policy. Whoever it names no more ends with the request in progress."""
+    def judge(self, proofs: Proofs) -> None:
+        """Verify and admit the peer again. Whoever is proved or named no more has a moment for what is in progress."""
+        grant = self._grant
+        if not grant.until or self.transport.is_closing():
+            return
         try:
-            self._grant = admit(self._inbound.policy, self._grant.peer, self._grant.until)
-        except PeerNotAllowed as error:
-            self.account.refuse(error)
-            self.drain(at_once=True)
-
-    def verify_anew(self) -> None:
-        """Verify the peer by the newest bundles. Whoever they prove no more ends with the request in progress."""
-        bundles = self._inbound.store.require().bundles
-        try:
-            identify(verified_chain(self.transport), bundles, self.runtime.now())
+            peer = proofs.again(grant.peer, self.transport)
+            self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after))
         except ConnectionRefusal as error:
             self.account.refuse(error)
+            self._grant = grant.withdrawn()
+            self.ends_at = self.runtime.clock() + GRACE_S
+            self._inbound.lifetimes.hasten(self.ends_at)
             self.drain(at_once=True)
+
+    def retire(self) -> None:
+        """Say ``Connection: close`` with the next answer; a tunnel goes on to its end."""
+        self.retires_at = NEVER
+        self._leaving = True
+        if self.exchange is not None:
+            self.exchange.keep = False
+
+    def end(self) -> None:
+        """End what is in progress, and the connection with it."""
+        if self._farewell is not None:  # not even its last answer was taken in time
+            self.ends_at = NEVER
+            cut(self.transport)
+            return
+        self.ends_at = self.runtime.clock() + LAST_S
+        self._inbound.lifetimes.hasten(self.ends_at)
+        self._leaving = True
+        if self._tunnel is not None:
+            self._tunnel.close()
+        elif self.exchange is not None:
+            self.exchange.fail(GrantEnded("an SVID of this connection has ended, or its peer is trusted no more"))
+        else:
+            self.part()
 
     def on_request(self, exchange: Exchange) -> None:
         """Authenticate, authorise, forward."""

@@ -99,6 +99,8 @@ CONNECTION_ONLY = frozenset(
         "untrusted_chain",
         "not_an_svid",
         "unknown_trust_domain",
+        "certificate_revoked",
+        "revocation_unknown",
         "peer_not_allowed",
         "config_invalid",
         "identity_invalid",

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy.errors import IdentityInvalid, NotAnSvid
 from proxy.identity.certificate import UNREADABLE, read_der, read_fields, signing_domain
+from proxy.identity.revocation import NOTHING_REVOKED, Revocations
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 _DER_SEQUENCE = 0x30
@@ -26,10 +27,14 @@ _DER_LENGTH_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """The authorities of ``trust_domain``. Empty is legal, and trusts nobody (Trust Domain and Bundle 4.1.3)."""
+    """The authorities of ``trust_domain``. Empty is legal, and trusts nobody (Trust Domain and Bundle 4.1.3).
+
+    ``revocations`` is what they have taken back: ``replace(bundle, revocations=read_crls_der(...))``.
+    """
 
     trust_domain: str
     authorities: tuple[x509.Certificate, ...]
+    revocations: Revocations = NOTHING_REVOKED
     by_der: Mapping[bytes, x509.Certificate] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,6 +48,10 @@ class Bundle:
     def ders(self) -> frozenset[bytes]:
         """Every authority as DER."""
         return frozenset(self.by_der)
+
+    def der_of(self, authority: x509.Certificate) -> bytes:
+        """Return the one copy of an authority's DER that all may share; empty where it is none of ours."""
+        return next((der for der, mine in self.by_der.items() if mine == authority), b"")
 
     @classmethod
     def from_pem(cls, trust_domain: str, raw: bytes) -> "Bundle":

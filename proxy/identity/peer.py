@@ -7,7 +7,7 @@ as exact DER: OpenSSL put its own copy of it at the end of the chain.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 
@@ -19,25 +19,33 @@ from proxy.errors import (
 from proxy.identity.bundle import Bundle, Bundles
 from proxy.identity.certificate import check_intermediates, check_signing, read_der
 from proxy.identity.path import MAX_CERTIFICATES, earliest_end, find_path
+from proxy.identity.revocation import Issued, issued_by
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.svid import check_leaf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """A verified workload. ``not_after`` is the earliest end of any certificate that proved it; none is kept."""
+    """A verified workload. ``not_after`` is the earliest end of any certificate that proved it; none is kept.
+
+    ``anchor`` and ``issued`` are what ``confirm`` needs to judge it again: the authority as DER, which all peers of one
+    bundle share, and the names by which CRLs would call the certificates below it.
+    """
 
     spiffe_id: SpiffeId
     uri: str
     certificate_sha256: str
     serial: int
     not_after: float
+    anchor: bytes = field(default=b"", repr=False, compare=False)
+    issued: tuple[Issued, ...] = field(default=(), repr=False, compare=False)
 
 
 def identify(chain: Sequence[bytes], bundles: Bundles, now: float) -> Peer:
     """Return who a verified chain proves: DER, leaf first, anchor last.
 
-    Raises CertificateMissing, NotAnSvid, UnknownTrustDomain, UntrustedChain or CertificateExpired.
+    Raises CertificateMissing, NotAnSvid, UnknownTrustDomain, UntrustedChain, CertificateExpired, CertificateRevoked or
+    RevocationUnknown.
     """
     if not chain:
         raise CertificateMissing("the peer showed no certificate")
@@ -50,13 +58,37 @@ def identify(chain: Sequence[bytes], bundles: Bundles, now: float) -> Peer:
     if bundle is None:
         raise UnknownTrustDomain("no bundle is known for the trust domain that the leaf claims")
     path = _anchored_path(leaf, chain, bundle, now)
+    not_after = earliest_end(path, now)
+    issued = issued_by(path)
+    bundle.revocations.check(issued, now)
     return Peer(
         spiffe_id=spiffe_id,
         uri=str(spiffe_id),
         certificate_sha256=hashlib.sha256(chain[0]).hexdigest(),
         serial=leaf.serial_number,
-        not_after=earliest_end(path, now),
+        not_after=not_after,
+        anchor=bundle.der_of(path[-1]),
+        issued=issued,
     )
+
+
+def confirm(peer: Peer, bundles: Bundles) -> None:
+    """Judge a peer whose connection is open by newer bundles: a look-up, so that thousands are judged in a moment.
+
+    What it proved when it came holds as long as the authority does that it led to. Whether a CRL has grown old is asked
+    of new connections alone: an operator who is late with it loses no traffic that was proved in time.
+
+    Raises:
+        UnknownTrustDomain, CertificateRevoked: it is proved no more.
+        UntrustedChain: not by this authority; ``identify`` may find another path.
+
+    """
+    bundle = bundles.get(peer.spiffe_id.trust_domain)
+    if bundle is None:
+        raise UnknownTrustDomain("the bundle of the peer's trust domain was taken away")
+    if peer.anchor not in bundle.by_der:
+        raise UntrustedChain("the authority that proved the peer has left the bundle")
+    bundle.revocations.check_serials(peer.issued)
 
 
 def verify_path(certificates: Sequence[x509.Certificate], bundle: Bundle, now: float) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,6 +14,9 @@ class FilesSettings:
     key: Path
     bundle: Path
     federated: Mapping[str, Path] = field(default_factory=dict)
+    crl: Path | None = None  # of our own trust domain, PEM, one CRL or several
+    federated_crls: Mapping[str, Path] = field(default_factory=dict)
+    stale_crl: Literal["refuse", "accept"] = "refuse"  # law 6: whom we cannot know to be good is not let in
     poll_s: float = 1.0  # how often the directories are looked at; a rotation comes minutes before it is needed
 
 

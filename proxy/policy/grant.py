@@ -30,7 +30,10 @@ from proxy.tokens.claims import TxnToken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Audiences, scopes and routes of one connection. Only ``admit`` makes one."""
+    """Audiences, scopes and routes of one connection. Only ``admit`` makes one.
+
+    ``until`` is 0 once it was taken back.
+    """
 
     peer: Peer
     audiences: frozenset[str]
@@ -49,7 +52,7 @@ class Grant:
 
         """
         if not now < self.until:  # written so that a NaN ends the grant too
-            raise GrantEnded("an SVID of this connection has ended")
+            raise GrantEnded("an SVID of this connection has ended, or its peer is trusted no more")
         if token.aud not in self.audiences:
             raise AudienceBeyondGrant("the audience of the token is not one of this connection's")
         scopes = token.scopes
@@ -66,6 +69,10 @@ class Grant:
         if permit is None:
             raise RouteNotAllowed("no route of this connection's rules matches")
         return permit
+
+    def withdrawn(self) -> "Grant":
+        """Return it as it is once it was taken back: of the same peer, and ended."""
+        return Grant(peer=self.peer, audiences=self.audiences, scopes=self.scopes, until=0.0, routes=self.routes)
 
 
 def admit(policy: Policy, peer: Peer, until: float) -> Grant:

@@ -5,9 +5,10 @@ import ssl
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from proxy.errors import ProxyError, UpstreamReset, UpstreamTimeout
+from proxy.errors import ProxyError, UpstreamReset, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.decoder import ResponseDecoder
 from proxy.http1.limits import Limits
+from proxy.identity.peer import Peer
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.tls.handshake import dial_failure, is_cut
@@ -38,8 +39,8 @@ class Upstream(Lendable):
 
     An ``asyncio.Protocol`` by shape, not by base class, so that it can be compiled.
 
-    ``deadline``, ``idle_until`` and ``ends_at`` are seconds on the loop's clock. At ``ends_at`` the identity of one of
-    the two sides ends: the connection is not lent past that.
+    ``deadline``, ``idle_until``, ``retires_at`` and ``ends_at`` are seconds on the loop's clock. It is not lent past
+    ``retires_at``, and cut at ``ends_at``, when the identity of one of the two sides ends. ``peer`` is who was proved.
     """
 
     __slots__ = (
@@ -50,6 +51,8 @@ class Upstream(Lendable):
         "failure",
         "listener",
         "on_closed",
+        "peer",
+        "retires_at",
         "transport",
         "tunnel",
         "uses",
@@ -62,7 +65,9 @@ class Upstream(Lendable):
         self.listener: Listener | None = None
         self.deadline = NEVER
         self.idle_until = NEVER
+        self.retires_at = NEVER
         self.ends_at = NEVER
+        self.peer: Peer | None = None
         self.uses = 0
         self.tunnel: Callable[[bytes], None] | None = None
         self.failure: ProxyError | None = None
@@ -141,6 +146,24 @@ class Upstream(Lendable):
             self.failure = UpstreamTimeout("the upstream sent nothing in time")
         self.deadline = NEVER
         self.transport.abort()
+
+    def retire(self) -> None:
+        """Nothing: the pool takes it back no more, and what is in progress goes on."""
+
+    def withdraw(self, ends_at: float) -> None:
+        """End it: at once if nobody uses it, else by ``ends_at``."""
+        self.retires_at = -NEVER
+        if self.listener is None:
+            self.transport.close()
+        else:
+            self.ends_at = min(self.ends_at, ends_at)
+
+    def end(self) -> None:
+        """End it now."""
+        self.ends_at = NEVER
+        if self.listener is not None:
+            self.failure = UpstreamUntrusted("an identity of this connection has ended, or is trusted no more")
+        cut(self.transport)
 
 
 def lost(exc: Exception | None) -> ProxyError:

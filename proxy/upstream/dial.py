@@ -3,33 +3,42 @@
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
+import random
 import socket
 import ssl
 from collections.abc import Callable
 
 from proxy.errors import ConnectionRefusal, ProxyError, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.limits import Limits
+from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import Identity, IdentityStore
+from proxy.net.deadlines import NEVER
+from proxy.net.lifetimes import Lifetimes
 from proxy.net.transport import Transports
 from proxy.policy.settings import Protection
 from proxy.tls.contexts import TlsContexts, web_client_context
 from proxy.tls.handshake import dial_failure, verified_chain
+from proxy.tls.proofs import GRACE_S, Proofs
 from proxy.upstream.connection import Upstream
 from proxy.upstream.endpoint import Endpoint
+
+_log = logging.getLogger(__name__)
 
 Addresses = list[tuple[socket.AddressFamily, tuple[str, int]]]
 
 
 LEND_MARGIN_S = 1.0
-"""Before an identity ends: a request that leaves at the last moment must arrive before it, by either side's clock."""
+"""Before an identity ends: what leaves at the last moment must arrive before it, by either side's clock."""
 
 
 class Dialer:
-    """Opens connections with the newest identity.
+    """Opens connections with the newest identity, and knows those of workloads as long as they are open.
 
-    ``handshake_done(result, seconds)`` is told of every TLS handshake, with ``ok`` or the reason.
+    ``handshake_done(result, seconds)`` is told of every TLS handshake, with ``ok`` or the reason. ``lifetimes`` ends
+    connections with the identities that proved them; ``chance`` is from 0 to 1.
     """
 
     def __init__(
@@ -40,6 +49,10 @@ class Dialer:
         now: Callable[[], float],
         clock: Callable[[], float],
         handshake_done: Callable[[str, float], None],
+        *,
+        lifetimes: Lifetimes[Upstream] | None = None,
+        lifetime: LifetimeSettings | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._transports = transports
         self._contexts = contexts
@@ -47,6 +60,9 @@ class Dialer:
         self._now = now
         self._clock = clock
         self._handshake_done = handshake_done
+        self._lifetimes = lifetimes
+        self._lifetime = lifetime or LifetimeSettings()
+        self._chance = chance
         self._web: ssl.SSLContext | None = None
 
     async def dial(self, endpoint: Endpoint, limits: Limits, timeout_s: float) -> Upstream:
@@ -65,6 +81,7 @@ class Dialer:
         context, shown = self._context(endpoint.protection), self._store.current
         if context is None:
             _, upstream = await self._transports.connected(lambda: Upstream(limits), sock, None, None, 0)
+            upstream.retires_at = self._retires_at(NEVER)
             return upstream
         started = self._clock()
         try:
@@ -95,6 +112,7 @@ class Dialer:
         ``shown`` is who we said we are: the newest identity may be another one by now, and end later.
         """
         if endpoint.protection is not Protection.MTLS or shown is None:
+            upstream.retires_at = self._retires_at(NEVER)
             return
         now = self._now()
         try:
@@ -105,7 +123,48 @@ class Dialer:
         if peer.spiffe_id != endpoint.expected:
             upstream.transport.abort()
             raise UpstreamUntrusted(f"{endpoint} is {peer.uri}, expected {endpoint.expected}")
-        upstream.ends_at = self._clock() + min(peer.not_after, shown.svid.not_after) - now - LEND_MARGIN_S
+        left_s = min(peer.not_after, shown.svid.not_after) - now
+        upstream.peer = peer
+        upstream.ends_at = self._clock() + left_s - LEND_MARGIN_S
+        upstream.retires_at = min(self._retires_at(left_s), upstream.ends_at)
+
+    def _retires_at(self, left_s: float) -> float:
+        return self._clock() + serves_s(left_s, self._chance(), self._lifetime)
+
+    # ---- while they are open
+
+    def opened(self, upstream: Upstream) -> None:
+        """Look after a connection that was lent."""
+        if self._lifetimes is not None and upstream.peer is not None:
+            self._lifetimes.add(upstream)
+
+    def closed(self, upstream: Upstream) -> None:
+        """Forget it."""
+        if self._lifetimes is not None:
+            self._lifetimes.discard(upstream)
+
+    def judge_anew(self) -> None:
+        """Verify who is at the other end of each connection by the newest bundles."""
+        if self._lifetimes is not None:
+            proofs = Proofs(self._store.require().bundles, self._now())
+            self._lifetimes.judge(lambda upstream: self._judge(upstream, proofs))
+
+    def _judge(self, upstream: Upstream, proofs: Proofs) -> None:
+        if upstream.peer is None or upstream.transport.is_closing():
+            return
+        try:
+            upstream.peer = proofs.again(upstream.peer, upstream.transport)
+        except ConnectionRefusal as error:
+            _log.info("a connection to %s ends: %s", upstream.peer.uri, error.reason)
+            self.withdraw(upstream)
+
+    def withdraw(self, upstream: Upstream) -> None:
+        """End a connection whose other end may be called no more: what it has in progress has a moment left."""
+        ends_at = self._clock() + GRACE_S
+        upstream.withdraw(ends_at)
+        if self._lifetimes is not None:
+            self._lifetimes.add(upstream)
+            self._lifetimes.hasten(ends_at)
 
     async def _connect(self, endpoint: Endpoint) -> socket.socket:
         addresses = await self._resolve(endpoint)

@@ -33,6 +33,7 @@ class Pool:
         self._dialer = dialer
         self._deadlines = deadlines
         self._clock = clock
+        self._connections: set[Upstream] = set()
         self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, settings.max_idle)
 
     def lend(self, now: float) -> Upstream | None:
@@ -58,19 +59,23 @@ class Pool:
             self.ledger.closed(None)
             raise upstream.failure or UpstreamReset(f"{self.endpoint} ended the connection at once")
         upstream.on_closed = self._closed
+        self._connections.add(upstream)
+        self._dialer.opened(upstream)
         self._deadlines.watch(upstream)
         return upstream
 
     def _closed(self, upstream: Upstream) -> None:
         self._deadlines.forget(upstream)
+        self._dialer.closed(upstream)
+        self._connections.discard(upstream)
         self.ledger.closed(upstream)
 
     def take_back(self, upstream: Upstream, now: float) -> None:
         """Take a connection back after its exchange; what cannot be used again is closed."""
         upstream.listener = None
         until = now + self._idle_s
-        if until > upstream.ends_at:  # noqa: PLR1730 - min() is a call, on every exchange
-            until = upstream.ends_at
+        if until > upstream.retires_at:  # noqa: PLR1730 - min() is a call, on every exchange
+            until = upstream.retires_at
         if until > now and not self.retired and self.ledger.take_back(upstream):
             upstream.idle_until = upstream.deadline = until
         else:
@@ -90,6 +95,12 @@ class Pool:
         self.retired = True
         for upstream in self.ledger.drop_idle():
             upstream.transport.close()
+
+    def withdraw(self) -> None:
+        """Retire, for nobody may go there any more: what is on loan ends soon."""
+        self.retire()
+        for upstream in list(self._connections):
+            self._dialer.withdraw(upstream)
 
     def close(self) -> None:
         """End what is idle, now; what is on loan ends with its exchange."""

@@ -7,6 +7,7 @@ no reader can detect it.
 """
 
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from proxy.errors import ConnectionRefusal, IdentityInvalid, NotAnSvid
 from proxy.identity.bundle import Bundle, read_pem
 from proxy.identity.certificate import validity
 from proxy.identity.peer import verify_path
+from proxy.identity.revocation import read_crls_pem
 from proxy.identity.settings import FilesSettings, IdentitySettings
 from proxy.identity.spiffe_id import InvalidSpiffeId, parse_trust_domain
 from proxy.identity.svid import PrivateKey, X509Svid, read_key_pem
@@ -39,7 +41,8 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     _check_time(files.svid, chain, now)
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
-    return svid, {own.trust_domain: own, **_read_federated(settings)}
+    found = {own.trust_domain: own, **_read_federated(settings)}
+    return svid, {name: _with_crl(files, bundle, now) for name, bundle in found.items()}
 
 
 def _read_chain(path: Path) -> tuple[x509.Certificate, ...]:
@@ -79,6 +82,19 @@ def _read_federated(settings: IdentitySettings) -> dict[str, Bundle]:
             raise IdentityInvalid(f"{trust_domain} is our own trust domain: {path} must not stand under federated")
         found[trust_domain] = _read_bundle(trust_domain, path)
     return found
+
+
+def _with_crl(files: FilesSettings, bundle: Bundle, now: float) -> Bundle:
+    own = bundle.trust_domain not in files.federated
+    path = files.crl if own else files.federated_crls.get(bundle.trust_domain)
+    if path is None:
+        return bundle
+    raw = _read(path, f"the CRLs of {bundle.trust_domain} as PEM")
+    try:
+        found = read_crls_pem(raw, bundle.authorities, now, is_strict=files.stale_crl == "refuse")
+    except IdentityInvalid as error:
+        raise IdentityInvalid(f"the CRL file {path} of {bundle.trust_domain} {error.detail}") from error
+    return replace(bundle, revocations=found)
 
 
 def _put_together(files: FilesSettings, chain: tuple[x509.Certificate, ...], key: PrivateKey) -> X509Svid:

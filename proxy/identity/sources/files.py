@@ -89,7 +89,8 @@ class FilesSource:
 
     def _look(self) -> tuple[_Stat, ...]:
         files = self._settings.files
-        return tuple(_stat(path) for path in (files.svid, files.key, files.bundle, *files.federated.values()))
+        lists = [*files.federated_crls.values(), *([files.crl] if files.crl else [])]
+        return tuple(_stat(p) for p in (files.svid, files.key, files.bundle, *files.federated.values(), *lists))
 
 
 def _stat(path: Path) -> _Stat:

@@ -151,6 +151,8 @@ _MADE_OF_MORE = {
     "key",
     "bundle",
     "federated",
+    "crl",
+    "federated_crls",
 }
 
 

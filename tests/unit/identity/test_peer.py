@@ -71,8 +71,11 @@ def test_peer_is_small() -> None:
         peer.spiffe_id,
         peer.spiffe_id.trust_domain,
         peer.spiffe_id.path,
-        *(getattr(peer, s) for s in peer.__slots__),
+        *(getattr(peer, s) for s in peer.__slots__ if s != "anchor"),  # of the bundle: all share it
+        *peer.issued,
+        *(part for issued in peer.issued for part in issued),
     )
+    assert any(peer.anchor is der for der in bundles(CA)["example.org"].by_der) or peer.anchor == der(CA.certificate)
     assert sum(sys.getsizeof(part) for part in parts) < 1024
     with pytest.raises(AttributeError):
         peer.uri = "spiffe://example.org/ledger"  # type: ignore[misc]

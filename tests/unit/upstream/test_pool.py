@@ -114,7 +114,7 @@ async def test_not_kept_past_the_end_of_an_identity(app: RawApp) -> None:
     """Not lent after it, and closed at it."""
     pool = _pool(app.port)
     upstream = await pool.open()
-    upstream.ends_at = time.monotonic() - 1
+    upstream.retires_at = time.monotonic() - 1
     await _use(upstream)
     pool.take_back(upstream, time.monotonic())
     assert pool.lend(time.monotonic()) is None
