@@ -5,13 +5,14 @@ serves only a Host that is loopback (against DNS rebinding), and a request that 
 that no page sent.
 """
 
-import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.admin.health import Health
 from proxy.admin.page import Rows, status_page
+from proxy.admin.scrape import Scrapes
 from proxy.control.message import NO_STORE, Request, Response, problem
 from proxy.observe.catalog import Metrics
 
@@ -32,6 +33,10 @@ class AdminHandlers:
     sections: Callable[[], Mapping[str, Rows]]
     names: Callable[[], Mapping[str, Sequence[str]]]
     drain: Callable[[], None]
+    _scrapes: Scrapes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_scrapes", Scrapes(self.metrics, time.perf_counter))
 
     async def on_metrics(self, request: Request) -> Response:
         """The metrics port."""
@@ -62,12 +67,8 @@ class AdminHandlers:
         return self._config() if request.path == "/config" else self._page()
 
     async def _metrics(self, request: Request) -> Response:
-        content_type, pieces = self.metrics.render(request.fields.get("accept", ""))
-        body = []
-        for piece in pieces:
-            body.append(piece)
-            await asyncio.sleep(0)  # requests go on between two pieces
-        return Response(200, b"".join(body), content_type)
+        content_type, body = await self._scrapes.render(request.fields.get("accept", ""))
+        return Response(200, body, content_type)
 
     def _health(self, request: Request) -> Response:
         if request.path == "/healthz/live":

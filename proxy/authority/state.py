@@ -6,7 +6,9 @@
     bundle.pem, jwks.json        what verifiers need, for those who read files
     workloads/NAME/              svid.pem, svid_key.pem, svid_bundle.pem, as spiffe-helper names them
 
-Every file is written aside and renamed: a reader sees the old one or the new one. Keys are 0600, from their first byte.
+Every file is written aside and renamed: a reader sees the old one or the new one. Whatever the umask: folders that are
+made here are 0700, and files 0600 from their first byte, but for the three that are for everybody (bundle.pem,
+jwks.json, authority.json), where whoever runs us has opened the folder to others.
 """
 
 import contextlib
@@ -20,7 +22,7 @@ from pathlib import Path
 from proxy.authority.ca import IssuedSvid, Root, load_root
 from proxy.authority.keys import SigningKey, load_key
 
-SECRET, PUBLIC = 0o600, 0o644
+SECRET, PUBLIC, OWN_FOLDER = 0o600, 0o644, 0o700
 
 SVID, KEY, BUNDLE = "svid.pem", "svid_key.pem", "svid_bundle.pem"
 
@@ -48,7 +50,7 @@ class State:
         """
         state = cls(folder)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(folder)
             state._lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, SECRET)
         except OSError as error:
             raise StateUnusable(f"{folder} cannot be used as the state folder: {error.strerror}") from error
@@ -88,7 +90,7 @@ class State:
     def keep_root(self, root: Root) -> None:
         """Keep a new root: its key first, for a key without a certificate is nobody's yet."""
         self._write(self.folder / "ca_key.pem", root.key_pem, SECRET, lasting=True)
-        self._write(self.folder / "ca.pem", root.bundle_pem, PUBLIC, lasting=True)
+        self._write(self.folder / "ca.pem", root.bundle_pem, SECRET, lasting=True)
 
     def signing_keys(self) -> tuple[SigningKey, ...]:
         """Give the keys that are kept here. Raises StateUnusable."""
@@ -122,12 +124,14 @@ class State:
         """
         folder = self.workload(name)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for part in reversed([folder, *folder.relative_to(self.folder).parents][:-1]):
+                _make(self.folder / part)
+                (self.folder / part).chmod(OWN_FOLDER)  # one of before, too
         except OSError as error:
             raise StateUnusable(f"{folder} cannot be made: {error.strerror}") from error
-        self._write(folder / SVID, svid.chain_pem, PUBLIC)
+        self._write(folder / SVID, svid.chain_pem, SECRET)
         self._write(folder / KEY, svid.key_pem, SECRET)
-        self._write(folder / BUNDLE, bundle_pem, PUBLIC)
+        self._write(folder / BUNDLE, bundle_pem, SECRET)
 
     def workload(self, name: str) -> Path:
         """Give the folder of a workload."""
@@ -165,6 +169,13 @@ class State:
             with contextlib.suppress(OSError):
                 aside.unlink()
             raise StateUnusable(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it that are missing, for us alone. One that is there stays as it is."""
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        missing.mkdir(mode=OWN_FOLDER, exist_ok=True)
+        missing.chmod(OWN_FOLDER)  # a umask may have taken more away than that
 
 
 def _sync(folder: Path) -> None:

@@ -11,16 +11,27 @@ from proxy.config.sections import FILES_EXAMPLE, IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, ListOf, Record, Section
 from proxy.config.tuning import ADMIN, HEALTH, LIMITS, METRICS, SHUTDOWN, TIMEOUTS, TLS
-from proxy.config.value import JsonSchema, Value, choice, text
+from proxy.config.value import JsonSchema, Unfit, Value, choice, text
 from proxy.config.word import file_path, trust_domain
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
 from proxy.policy.settings import Ambiguity
 
+
+def _access_log(raw: str) -> str:
+    match raw.lower():
+        case "false" | "no":
+            return "off"
+        case "true" | "yes" | "on":  # it says that there is one, and not where
+            raise Unfit
+        case _:
+            return file_path().parse(raw)
+
+
 _ACCESS_LOG = Value(
     expected="stdout, stderr, off, or a path",
     example="stdout",
-    parse=lambda raw: "off" if raw == "false" else file_path().parse(raw),
+    parse=_access_log,
     json={"anyOf": [{"type": "string"}, {"const": False}]},
     bare=frozenset({"str", "bool"}),  # a YAML 1.1 reader takes an unquoted off for false
 )

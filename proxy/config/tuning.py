@@ -77,8 +77,14 @@ LIMITS = Section(
         Key(
             "handshakes",
             count(1, 100_000),
-            "TLS handshakes at once; more wait in the kernel.",
+            "TLS handshakes at once; then the oldest gives way if it takes long, else more wait in the kernel.",
             into=(ListenerSettings, "max_handshakes"),
+        ),
+        Key(
+            "body_rate",
+            size(0, MIB),
+            "Bytes a second that a request body must bring, after the first `timeouts.body`; 0 asks for none.",
+            into=(ListenerSettings, "min_body_rate"),
         ),
         Key(
             "upstream_connections",

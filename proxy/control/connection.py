@@ -228,9 +228,9 @@ class Connection(asyncio.Protocol):
     def _need_more(self) -> None:
         if self._eof:
             return self.end()
-        if self._head is None and self._decoder.in_head and not self._in_head:
-            self._in_head = True
-            self._wait(self._serving.limits.head_s)
+        if self._head is None and self._decoder.in_head is not self._in_head:
+            self._in_head = self._decoder.in_head  # an empty line before a request looks like a head until it is whole
+            self._wait(self._serving.limits.head_s if self._in_head else self._serving.limits.idle_s)
         return None
 
     def _serve(self, head: RequestHead) -> None:

@@ -62,7 +62,8 @@ class ControlServer:
             ListenFailed: an OSError whose message tells a person what to do.
 
         """
-        self._acceptor = Acceptor(self._transports.loop, listen(host, port), self._on_socket)
+        pending = max(1, self._limits.max_connections // 2)  # who does not end a handshake must not take all the room
+        self._acceptor = Acceptor(self._transports.loop, listen(host, port), self._on_socket, max_pending=pending)
         self._acceptor.resume()
         return self._acceptor.port
 
@@ -91,11 +92,11 @@ class ControlServer:
         if len(self) + len(self._handshakes) >= self._limits.max_connections and not self._make_room():
             _log.warning("%s: all %d connections are in use", self._serving.name, self._limits.max_connections)
             sock.close()
-            self._settled()
+            self._settled(sock)
             return
         handshake = self._serving.tasks.spawn(self._welcome(sock), f"{self._serving.name} handshake")
         self._handshakes.add(handshake)
-        handshake.add_done_callback(self._ended)
+        handshake.add_done_callback(lambda ended: self._ended(ended, sock))
 
     def _make_room(self) -> bool:
         """End the one that has been here longest of the idle: who holds connections open must not keep a probe out."""
@@ -118,13 +119,13 @@ class ControlServer:
             sock.close()
             _log.info("%s: a handshake failed: %s", self._serving.name, error)
 
-    def _ended(self, handshake: asyncio.Task[None]) -> None:
+    def _ended(self, handshake: asyncio.Task[None], sock: socket.socket) -> None:
         self._handshakes.discard(handshake)
-        self._settled()
+        self._settled(sock)
 
-    def _settled(self) -> None:
+    def _settled(self, sock: socket.socket) -> None:
         if self._acceptor is not None:
-            self._acceptor.settled()
+            self._acceptor.settled(sock)
 
 
 __all__ = ["NO_STORE", "ControlLimits", "ControlServer", "Handler", "Request", "Response", "problem"]

@@ -12,6 +12,7 @@ from typing import Final
 
 from proxy.errors import BadMessage, BodyTimeout, ClientClosed, HeadTimeout, ProxyError, Side
 from proxy.flow.account import Account
+from proxy.flow.body_pace import BodyPace
 from proxy.flow.exchange import Client, Exchange
 from proxy.flow.farewell import Farewell
 from proxy.flow.owner import Owner
@@ -35,6 +36,7 @@ class Downstream(Client):
     """
 
     __slots__ = (
+        "_body_pace",
         "_decoder",
         "_ended",
         "_farewell",
@@ -66,6 +68,7 @@ class Downstream(Client):
         self.last_used = 0.0
         self.deadline = NEVER
         self.account = Account(listener.runtime, listener.direction, None, None)
+        self._body_pace: BodyPace | None = None
         self._tunnel: Tunnel | None = None
         self._in_head = False  # its deadline runs
         self._ended = False  # the caller has sent its last byte; what it had sent before is answered
@@ -157,7 +160,7 @@ class Downstream(Client):
         elif not self._writable:
             self.abort()
         elif exchange is not None and not exchange.request_done:
-            exchange.fail(BodyTimeout("the request body did not come in time"))
+            exchange.fail(BodyTimeout("the request body did not come in time, or too slowly"))
         elif exchange is None and self._decoder.in_head:
             self._refuse_message(HeadTimeout("the request head did not come in time"))
         else:
@@ -214,12 +217,20 @@ class Downstream(Client):
         elif exchange is not None:
             exchange.flush()
             if not self._paused:  # else it is the upstream that must take bytes first
-                self.deadline = self.runtime.clock() + timeouts.body_s
+                self._wait_for_body(exchange, anew=False)
         elif not self._decoder.in_head:
+            self._in_head = False
             self.deadline = self.runtime.clock() + timeouts.idle_s
         elif not self._in_head:
             self._in_head = True
             self.deadline = self.runtime.clock() + timeouts.head_s  # once: bytes that drip do not move it
+
+    def _wait_for_body(self, exchange: Exchange, *, anew: bool) -> None:
+        now, pace = self.runtime.clock(), self._body_pace
+        if anew or pace is None or pace.body is not exchange:
+            pace = BodyPace(exchange, now, self._timeouts.body_s, self.listener.settings.min_body_rate)
+            self._body_pace = pace
+        self.deadline = pace.deadline(now)
 
     def _hold_back(self) -> None:
         if not self._paused and self._decoder.buffered_bytes > READ_AHEAD_BYTES:
@@ -269,7 +280,7 @@ class Downstream(Client):
             if reading:
                 self.transport.resume_reading()
                 if self.exchange is not None and not self.exchange.request_done:
-                    self.deadline = self.runtime.clock() + self._timeouts.body_s
+                    self._wait_for_body(self.exchange, anew=True)
             else:
                 self.transport.pause_reading()
                 if self._writable:  # else it is the caller who must move, in its time

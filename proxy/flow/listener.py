@@ -72,7 +72,7 @@ class Listener:
     def _accepted(self, acceptor: Acceptor, sock: socket.socket) -> None:
         if len(self.connections) + len(self._arriving) + len(self._parting) >= self.settings.max_connections:
             sock.close()
-            acceptor.settled()
+            acceptor.settled(sock)
             write_connection(self.runtime, self.direction, Overloaded("too many connections"), None, None)
             return
         self._handshaking.inc()
@@ -96,7 +96,7 @@ class Listener:
         finally:
             self._arriving.discard(connection)
             self._handshaking.dec()
-            acceptor.settled()
+            acceptor.settled(sock)
         if is_tls:
             result = "ok" if error is None else error.reason
             self.runtime.metrics.tls_handshake("server", result).observe(self.runtime.clock() - started)

@@ -6,6 +6,7 @@ descriptors waits a moment instead of spinning.
 """
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -21,6 +22,12 @@ BURST = 64
 
 MAX_PENDING = 256
 """Accepted sockets whose handshake has not ended. At 3 ms of CPU each, more than that would not end in time."""
+
+GIVE_WAY_S = 1.0
+"""A handshake that takes longer gives way when there are too many: ``MAX_PENDING`` good ones take less than that."""
+
+FULL_S = 0.05
+"""How often a full acceptor looks whether one of its handshakes must give way."""
 
 BACK_OFF_MIN_S = 0.005
 BACK_OFF_MAX_S = 1.0
@@ -89,13 +96,14 @@ def _explained(where: str, error: OSError | OverflowError) -> ListenFailed:
 class Acceptor:
     """Accepts from one listening socket, and gives each connected socket (non-blocking, TCP_NODELAY) to ``on_socket``.
 
-    A socket is *pending* from then until its owner calls ``settled``, when its handshake has ended well or badly; at
-    ``max_pending`` nothing more is accepted. Owns the listening socket.
+    A socket is *pending* from then until its owner calls ``settled``, when its handshake has ended well or badly. At
+    ``max_pending``, whoever waits in the kernel's queue takes the place of the oldest, if that has been pending for
+    ``GIVE_WAY_S``: connections that say nothing must not keep others out. Owns the listening socket.
     """
 
     __slots__ = (
         *("_back_off_s", "_closed", "_loop", "_max_pending", "_on_socket", "_paused", "_reading", "_sock", "_timer"),
-        "pending",
+        *("_arrivals", "_full"),
     )
 
     def __init__(
@@ -115,7 +123,13 @@ class Acceptor:
         self._reading = False
         self._back_off_s = BACK_OFF_MIN_S
         self._timer: asyncio.TimerHandle | None = None
-        self.pending = 0
+        self._full = False  # that is what the timer waits for
+        self._arrivals: dict[socket.socket, float] = {}  # in the order in which they came
+
+    @property
+    def pending(self) -> int:
+        """How many sockets are pending."""
+        return len(self._arrivals)
 
     @property
     def port(self) -> int:
@@ -133,9 +147,12 @@ class Acceptor:
         self._paused = True
         self._adjust()
 
-    def settled(self) -> None:
+    def settled(self, sock: socket.socket) -> None:
         """Take the end of one pending socket."""
-        self.pending -= 1
+        self._arrivals.pop(sock, None)
+        if self._full and self._timer is not None:
+            self._timer.cancel()
+            self._again()
         self._adjust()
 
     def close(self) -> None:
@@ -149,7 +166,7 @@ class Acceptor:
         self._sock.close()
 
     def _adjust(self) -> None:
-        wanted = not (self._closed or self._paused or self._timer or self.pending >= self._max_pending)
+        wanted = not (self._closed or self._paused or self._timer)
         if wanted and not self._reading:
             self._loop.add_reader(self._sock, self._on_readable)
         elif self._reading and not wanted:
@@ -157,9 +174,11 @@ class Acceptor:
         self._reading = wanted
 
     def _on_readable(self) -> None:
+        if not self._has_room():
+            return
         for _ in range(BURST):
-            if not self._reading:
-                return
+            if not self._reading or self.pending >= self._max_pending:
+                return  # the loop calls again where somebody still waits
             try:
                 sock, _peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
@@ -172,8 +191,27 @@ class Acceptor:
             self._back_off_s = BACK_OFF_MIN_S
             self._give(sock)
 
+    def _has_room(self) -> bool:
+        """Look for room for whoever waits; where there is none, look again soon."""
+        if self.pending < self._max_pending or self._make_way():
+            return True
+        self._full = True
+        self._timer = self._loop.call_later(FULL_S, self._again)
+        self._adjust()
+        return False
+
+    def _make_way(self) -> bool:
+        """End the oldest handshake, if it has had its time. To its owner it is one that failed."""
+        oldest = next(iter(self._arrivals), None)
+        if oldest is None or self._loop.time() - self._arrivals[oldest] < GIVE_WAY_S:
+            return False
+        del self._arrivals[oldest]
+        with contextlib.suppress(OSError):
+            oldest.shutdown(socket.SHUT_RDWR)
+        return True
+
     def _give(self, sock: socket.socket) -> None:
-        self.pending += 1
+        self._arrivals[sock] = self._loop.time()
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -181,7 +219,7 @@ class Acceptor:
         except Exception:  # noqa: BLE001 - one connection must not end the loop that accepts all others
             _log.exception("an accepted connection could not be served")
             sock.close()
-            self.pending -= 1
+            self._arrivals.pop(sock, None)
         self._adjust()
 
     def _back_off(self, error: OSError) -> None:
@@ -193,4 +231,5 @@ class Acceptor:
 
     def _again(self) -> None:
         self._timer = None
+        self._full = False
         self._adjust()

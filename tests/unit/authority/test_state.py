@@ -47,26 +47,38 @@ def test_what_is_kept_comes_back(state: State) -> None:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o177])
 def test_modes_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    """Keys 0600, the rest readable, the folder its owner's."""
-    before = os.umask(0o022)
+    """What is for everybody is readable; all else is its owner's, and each folder on the way to it."""
+    before = os.umask(umask)
     try:
-        state = State.open(tmp_path / "state")
-        os.umask(umask)
+        state = State.open(tmp_path / "above/state")
         root = make_root(TD, NOW)
         state.keep_root(root)
         state.keep_signing_keys([make_key(NOW)])
         state.publish(b"{}", root.bundle_pem)
-        os.umask(0o022)
         state.hand_out("a/b", root.issue(SpiffeId(trust_domain=TD, path="/a/b"), NOW, 60), root.bundle_pem)
     finally:
         os.umask(before)
     folder = state.folder
     assert mode(folder) == 0o700
-    for name in ("ca_key.pem", "signing_keys.json", "workloads/a/b/svid_key.pem"):
+    for name in ("ca.pem", "ca_key.pem", "signing_keys.json", ".lock"):
         assert mode(folder / name) == 0o600, name
-    for name in ("ca.pem", "bundle.pem", "jwks.json", "workloads/a/b/svid.pem", "workloads/a/b/svid_bundle.pem"):
+    for name in ("bundle.pem", "jwks.json"):
         assert mode(folder / name) == 0o644, name
-    assert mode(folder / "workloads/a/b") == 0o700
+    for made in (folder.parent, *(folder / name for name in ("workloads", "workloads/a", "workloads/a/b"))):
+        assert mode(made) == 0o700, made
+    for handed_out in (folder / "workloads/a/b").iterdir():
+        assert mode(handed_out) == 0o600, handed_out
+    state.close()
+
+
+def test_folders_of_before_are_closed(tmp_path: Path) -> None:
+    """An older release left ``workloads`` open to others; the folder of whoever runs us is not ours to close."""
+    (tmp_path / "workloads/a").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "workloads", tmp_path / "workloads/a"):
+        folder.chmod(0o755)
+    state, root = State.open(tmp_path), make_root(TD, NOW)
+    state.hand_out("a", root.issue(SpiffeId(trust_domain=TD, path="/a"), NOW, 60), root.bundle_pem)
+    assert [mode(tmp_path / name) for name in (".", "workloads", "workloads/a")] == [0o755, 0o700, 0o700]
     state.close()
 
 

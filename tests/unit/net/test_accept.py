@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from proxy.net.accept import Acceptor, ListenFailed, listen
+from proxy.net.accept import GIVE_WAY_S, Acceptor, ListenFailed, listen
 from proxy.net.transport import EventLoop, new_loop
 
 
@@ -123,9 +123,51 @@ async def test_pending_n_is_accepted_and_n_plus_1_waits() -> None:
         await door.wait_for(3)
         await quiet()
         assert (len(door.came), door.acceptor.pending) == (3, 3)
-        door.acceptor.settled()
+        door.acceptor.settled(door.came[0])
         await door.wait_for(4)
         assert door.acceptor.pending == 3
+    door.close()
+
+
+async def test_the_oldest_gives_way_when_it_has_had_its_time() -> None:
+    """Callers that say nothing are ended one by one for those who wait; none before its time, none without need."""
+    door = Door(max_pending=3)
+    with callers(door.acceptor.port, 3) as silent:
+        await door.wait_for(3)
+        await asyncio.sleep(GIVE_WAY_S + 0.2)
+        assert door.acceptor.pending == 3, "nobody waits: nobody must go"
+        with callers(door.acceptor.port, 1):
+            await door.wait_for(4)
+            silent[0].setblocking(False)
+            assert silent[0].recv(1) == b"", "it was the oldest"
+            assert door.acceptor.pending == 3
+        for other in silent[1:]:
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.recv(1)
+    door.close()
+
+
+async def test_nobody_gives_way_before_its_time() -> None:
+    """A burst of good callers must not throw each other out: that would end none of their handshakes."""
+    door = Door(max_pending=3)
+    with callers(door.acceptor.port, 5):
+        await door.wait_for(3)
+        await asyncio.sleep(GIVE_WAY_S / 2)
+        assert len(door.came) == 3
+        await door.wait_for(5)
+    door.close()
+
+
+async def test_who_settles_late_is_not_counted_twice() -> None:
+    """The owner of a handshake that gave way tells of its end, too."""
+    door = Door(max_pending=1)
+    with callers(door.acceptor.port, 2):
+        await door.wait_for(2)
+        door.acceptor.settled(door.came[0])
+        assert door.acceptor.pending == 1
+        door.acceptor.settled(door.came[1])
+        assert door.acceptor.pending == 0
     door.close()
 
 
@@ -145,7 +187,7 @@ async def test_settling_does_not_undo_a_pause() -> None:
     with callers(door.acceptor.port, 2):
         await door.wait_for(1)
         door.acceptor.pause()
-        door.acceptor.settled()
+        door.acceptor.settled(door.came[0])
         await quiet()
         assert len(door.came) == 1
     door.close()
