@@ -150,6 +150,31 @@ class Authority:
         certificate = ca_certificate(self.trust_domain, self.key, None, **shape)
         return replace(self, certificate=certificate, anchors=(certificate,))
 
+    def crl(
+        self,
+        *revoked: x509.Certificate,
+        now: float | None = None,
+        next_update_s: float = 3600.0,
+        extensions: Iterable[tuple[x509.ExtensionType, bool]] = (),
+        entry: x509.ExtensionType | None = None,
+    ) -> bytes:
+        """A CRL of these certificates, PEM. ``entry`` is a critical extension of each; ``next_update_s`` may be past."""
+        begins = (time.time() if now is None else now) - BACKDATE_S
+        ends = begins + BACKDATE_S + next_update_s
+        builder = x509.CertificateRevocationListBuilder(
+            issuer_name=self.certificate.subject,
+            last_update=dt.datetime.fromtimestamp(begins, dt.UTC),
+            next_update=dt.datetime.fromtimestamp(ends, dt.UTC),
+        )
+        for certificate in revoked:
+            one = x509.RevokedCertificateBuilder(certificate.serial_number, dt.datetime.fromtimestamp(begins, dt.UTC))
+            if entry is not None:
+                one = one.add_extension(entry, critical=True)
+            builder = builder.add_revoked_certificate(one.build())
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical=critical)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def svid(
         self,
         uri: str,

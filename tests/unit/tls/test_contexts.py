@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import socket
 import ssl
 import sys
@@ -294,6 +295,30 @@ def test_generations(kind: EventLoop) -> None:
         assert ours.generations() == 1
 
     on_loop(kind, test)
+
+
+def test_a_thousand_rotations_leave_nothing_behind() -> None:
+    """One generation, whatever came before, without waiting for the garbage collector; and memory does not grow."""
+    store = store_of(ORDERS, CA, now=NOW)
+    ours = TlsContexts(store, STRICT)
+    svids = [CA.svid("spiffe://example.org/orders") for _ in range(4)]
+    gc.disable()
+    try:
+        for number in range(200):
+            take(store, svids[number % 4], CA, now=NOW)
+        before = _resident_bytes()
+        for number in range(800):
+            take(store, svids[number % 4], CA, now=NOW)
+            assert ours.generations() == 1
+        grown = _resident_bytes() - before
+    finally:
+        gc.enable()
+    assert store.require().generation == 1001
+    assert grown < 8 * 1024 * 1024, "a context of its own each would be 80 MB"
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_generations_of_tls_1_2() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from support.tokens import TokenMint
 
-from proxy.tokens.cache import TokenCache
+from proxy.tokens.cache import MAX_BYTES, TokenCache
 from proxy.tokens.claims import read_claims
 
 TOKEN = read_claims(TokenMint().claims(0), "digest")
@@ -72,3 +72,15 @@ def test_clear() -> None:
     cache.clear()
     assert len(cache) == 0
     assert [cache.recall(name(number)) for number in range(4)] == [None] * 4
+
+
+def test_bytes_are_bounded_whatever_the_entries() -> None:
+    """Large tokens push each other out long before there are many; the newest is always there."""
+    cache, size = TokenCache(1_000_000), 16 * 1024
+    most = 0
+    for number in range(3 * MAX_BYTES // size):
+        raw = name(number).ljust(size, b".")
+        cache.remember(raw, TOKEN)
+        assert cache.recall(raw) is TOKEN
+        most = max(most, len(cache) * size)
+    assert MAX_BYTES // 2 <= most <= MAX_BYTES + 2 * size

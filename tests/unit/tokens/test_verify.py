@@ -29,7 +29,7 @@ from proxy.errors import (
 )
 from proxy.tokens.keys import KeySet
 from proxy.tokens.settings import TokenSettings
-from proxy.tokens.verify import Expect, kid_of, verify
+from proxy.tokens.verify import MAX_VALUES, Expect, kid_of, verify
 
 NOW = 1_700_000_000.0
 MINT = TokenMint()
@@ -138,6 +138,23 @@ def test_size_n_and_n_plus_1() -> None:
         verify(raw, KEYS, NOW, Expect(audience="example.org", max_bytes=len(raw) - 1))
     with pytest.raises(TokenTooLarge):
         verify(b"." * 16385, KEYS, NOW, EXPECT)
+
+
+def _with_values(count: int) -> bytes:
+    """A token whose claims hold so many values, by what stands between them."""
+    claims = MINT.claims(NOW, tctx={"x": []})
+    have = sum(compact_json(claims).count(mark) for mark in (b",", b"{", b"["))
+    claims["tctx"] = {"x": [0] * (count - have + 1)}
+    payload = compact_json(claims)
+    assert sum(payload.count(mark) for mark in (b",", b"{", b"[")) == count
+    return MINT.sign(MINT.header(), payload)
+
+
+def test_values_n_and_n_plus_1() -> None:
+    """A token of many small values would hold twenty times its size in memory."""
+    assert verify(_with_values(MAX_VALUES), KEYS, NOW, EXPECT)
+    with pytest.raises(TokenMalformed, match="values"):
+        verify(_with_values(MAX_VALUES + 1), KEYS, NOW, EXPECT)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ class Watched:
     """A source over ``paths``, its store, and what it told."""
 
     def __init__(self, paths: dict[str, Path], poll_s: float = 0.01) -> None:
-        files = FilesSettings(svid=paths["svid"], key=paths["key"], bundle=paths["bundle"], poll_s=poll_s)
+        files = FilesSettings(
+            svid=paths["svid"], key=paths["key"], bundle=paths["bundle"], crl=paths.get("crl"), poll_s=poll_s
+        )
         self.now = time.time()
         self.told: list[tuple[bool, str]] = []
         self.store = IdentityStore()
@@ -214,3 +216,32 @@ async def test_watch(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert watched.store.require().generation == 2
+
+
+def test_a_crl_is_watched_with_the_rest(tmp_path: Path) -> None:
+    """A new one is another identity, for everything that is proved by the bundle; a bad or lost one keeps the last."""
+    svid, crl = CA.svid(URI), tmp_path / "crl.pem"
+    crl.write_bytes(CA.crl())
+    watched = Watched(write_svid(tmp_path, svid, CA) | {"crl": crl})
+    first = watched.source.load()
+    crl.write_bytes(CA.crl(svid.certificate))
+    watched.source.poll()
+    second = watched.store.require()
+    assert second.generation == first.generation + 1
+    assert sum(map(len, second.bundles["example.org"].revocations.serials.values())) == 1
+    crl.write_bytes(Authority.make("example.org").crl())
+    watched.source.poll()
+    crl.unlink()
+    watched.source.poll()
+    assert watched.store.require() is second
+    assert [ok for ok, _ in watched.told] == [True, True, False, False]
+    assert "crl.pem" in watched.told[2][1]
+    assert "there is no file" in watched.told[3][1]
+
+
+def test_without_its_crl_nothing_is_loaded(tmp_path: Path) -> None:
+    """Who names a file of revoked certificates means it: fail closed, and say which file."""
+    watched = Watched(write_svid(tmp_path, CA.svid(URI), CA) | {"crl": tmp_path / "crl.pem"})
+    with pytest.raises(IdentityInvalid, match=r"crl\.pem; it should hold the CRLs of example\.org"):
+        watched.source.load()
+    assert watched.store.current is None

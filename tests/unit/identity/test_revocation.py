@@ -1,0 +1,165 @@
+"""CRLs: whose certificates they take back, when they are old, and what is no whole CRL."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from support.pki import Authority, Svid, der
+
+from proxy.errors import CertificateRevoked, IdentityInvalid, RevocationUnknown
+from proxy.identity import revocation
+from proxy.identity.bundle import Bundle
+from proxy.identity.peer import Peer, confirm, identify
+from proxy.identity.revocation import Revocations, read_crls_der, read_crls_pem
+
+NOW = time.time()
+TD = "example.org"
+CA = Authority.make(TD)
+GOOD, BAD = CA.svid("spiffe://example.org/good"), CA.svid("spiffe://example.org/bad")
+
+
+def read(*crls: bytes, authority: Authority = CA, now: float = NOW, is_strict: bool = True) -> Revocations:
+    """Read CRLs as those of an authority's bundle."""
+    return read_crls_pem(b"".join(crls), authority.anchors, now, is_strict=is_strict)
+
+
+def bundle(*crls: bytes, authority: Authority = CA, is_strict: bool = True) -> dict[str, Bundle]:
+    """The bundle of an authority with CRLs."""
+    made = Bundle.from_der(TD, authority.bundle_der)
+    return {TD: replace(made, revocations=read(*crls, authority=authority, is_strict=is_strict)) if crls else made}
+
+
+def prove(svid: Svid, known: dict[str, Bundle], authority: Authority = CA, now: float = NOW) -> Peer:
+    """Identify an SVID."""
+    return identify([*svid.chain_der, der(authority.anchors[0])], known, now)
+
+
+def test_the_revoked_serial_alone_is_refused() -> None:
+    """At once, and nobody else."""
+    known = bundle(CA.crl(BAD.certificate, now=NOW))
+    assert prove(GOOD, known).uri == "spiffe://example.org/good"
+    with pytest.raises(CertificateRevoked):
+        prove(BAD, known)
+
+
+def test_an_open_connection_is_judged_by_newer_lists() -> None:
+    """It was good when it came; an authority that left is another matter, which may have another path."""
+    peer = prove(BAD, bundle())
+    confirm(peer, bundle(CA.crl(GOOD.certificate)))
+    with pytest.raises(CertificateRevoked):
+        confirm(peer, bundle(CA.crl(BAD.certificate)))
+
+
+def test_an_intermediate_that_was_revoked_takes_all_below_with_it() -> None:
+    """Its issuer has named it; what it signed is not in any list."""
+    below = CA.intermediate()
+    svid = below.svid("spiffe://example.org/below")
+    assert prove(svid, bundle(CA.crl()))
+    with pytest.raises(CertificateRevoked):
+        prove(svid, bundle(CA.crl(below.certificate)))
+
+
+def test_a_serial_counts_for_its_issuer_alone() -> None:
+    """Two authorities of one domain may give the same number to two certificates."""
+    other = Authority.make(TD)
+    both = (*CA.anchors, *other.anchors)
+    known = Bundle(trust_domain=TD, authorities=both, revocations=read_crls_pem(other.crl(BAD.certificate), both, NOW))
+    assert prove(BAD, {TD: known}), "the list is of the other authority"
+    known = replace(known, revocations=read_crls_pem(other.crl() + CA.crl(BAD.certificate), both, NOW))
+    with pytest.raises(CertificateRevoked):
+        prove(BAD, {TD: known})
+
+
+def test_an_authority_that_was_issued_again_has_the_same_list() -> None:
+    """The key signs, not the certificate: one with the same key must not wash a serial clean."""
+    again = CA.renewed()
+    known = bundle(CA.crl(BAD.certificate), authority=again)
+    with pytest.raises(CertificateRevoked):
+        prove(BAD, known, again)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_a_list_that_is_old(*, is_strict: bool) -> None:
+    """Strict: nobody new comes in. Else as it says. What it names is refused either way, and open connections stay."""
+    old = bundle(CA.crl(BAD.certificate, next_update_s=-1), is_strict=is_strict)
+    with pytest.raises(CertificateRevoked):
+        prove(BAD, old)
+    if is_strict:
+        with pytest.raises(RevocationUnknown):
+            prove(GOOD, old)
+    else:
+        assert prove(GOOD, old)
+    confirm(prove(GOOD, bundle()), old)
+
+
+def test_the_last_second_of_a_list() -> None:
+    """At its next update it still counts; one second later it is old."""
+    known = bundle(CA.crl(now=NOW, next_update_s=60))
+    end = known[TD].revocations.next_update
+    assert prove(GOOD, known, now=end)
+    with pytest.raises(RevocationUnknown):
+        prove(GOOD, known, now=end + 1)
+
+
+def test_of_several_lists_the_first_to_grow_old_counts() -> None:
+    """Nobody can tell which of them would have named a certificate."""
+    found = read(CA.crl(now=NOW, next_update_s=600), CA.crl(BAD.certificate, now=NOW, next_update_s=60))
+    assert found.next_update == int(NOW + 60)
+    with pytest.raises(CertificateRevoked):
+        found.check_serials([(next(iter(found.serials)), BAD.certificate.serial_number)])
+
+
+FORGER = Authority.make(TD)
+NO_CRL_SIGN = Authority.make(TD, usage=frozenset({"key_cert_sign"}))
+POINT = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
+
+
+@pytest.mark.parametrize(
+    ("crl", "authority", "why"),
+    [
+        (FORGER.crl(GOOD.certificate), CA, "no authority of the bundle"),
+        (CA.intermediate().crl(), CA, "no authority of the bundle"),
+        (NO_CRL_SIGN.crl(), NO_CRL_SIGN, "cRLSign"),
+        (CA.crl(now=NOW + 7200), CA, "future"),
+        (CA.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]), CA, "not whole"),
+        (CA.crl(extensions=[(POINT, True)]), CA, "not whole"),
+        (CA.crl(extensions=[(POINT, False)]), CA, "not whole"),
+        (
+            CA.crl(BAD.certificate, entry=x509.CertificateIssuer([x509.DNSName("x")])),
+            CA,
+            "other issuers",
+        ),
+        (b"", CA, "no PEM CRL"),
+        (b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", CA, "cannot be read"),
+        (CA.crl() + CA.crl()[:-40], CA, "cut off"),
+    ],
+)
+def test_what_is_no_crl_of_the_bundle(crl: bytes, authority: Authority, why: str) -> None:
+    """All of it is refused: a list that is left out silently would let in whom it names."""
+    with pytest.raises(IdentityInvalid, match=why):
+        read(CA.crl() if authority is CA and crl else b"", crl, authority=authority)
+
+
+def test_other_pem_is_no_crl() -> None:
+    """The bundle in the place of the CRLs, for one."""
+    with pytest.raises(IdentityInvalid, match="no PEM CRL"):
+        read(CA.bundle_pem)
+
+
+def test_a_changed_byte_is_no_signature() -> None:
+    """The one that hides the serial, for one."""
+    raw = x509.load_pem_x509_crl(CA.crl(BAD.certificate)).public_bytes(Encoding.DER)
+    serial = BAD.certificate.serial_number.to_bytes(20).lstrip(b"\0")
+    with pytest.raises(IdentityInvalid):
+        read_crls_der([raw.replace(serial, bytes(len(serial)))], CA.anchors, NOW)
+    assert read_crls_der([raw], CA.anchors, NOW).serials
+
+
+def test_certificates_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all lists together."""
+    monkeypatch.setattr(revocation, "MAX_REVOKED", 2)
+    assert read(CA.crl(BAD.certificate), CA.crl(GOOD.certificate)).serials
+    with pytest.raises(IdentityInvalid, match="more than 2"):
+        read(CA.crl(BAD.certificate), CA.crl(GOOD.certificate, CA.svid("spiffe://example.org/x").certificate))
