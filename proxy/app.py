@@ -28,6 +28,7 @@ from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
 from proxy.identity.bundle import Bundles
+from proxy.identity.revocation import NOTHING_REVOKED
 from proxy.identity.sources.files import FilesSource
 from proxy.identity.store import Identity, IdentityStore
 from proxy.net.deadlines import Deadlines
@@ -77,6 +78,7 @@ class Sidecar:
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
         self._warned_of_expiry = False
+        self._warned_of_crls: set[str] = set()
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
@@ -234,8 +236,10 @@ class Sidecar:
         if identity.generation > 1:
             metrics.svid_rotations.inc()
         for trust_domain, bundle in identity.bundles.items():
-            ends = max(authority.not_valid_after_utc.timestamp() for authority in bundle.authorities)
+            ends = max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)  # it may be empty
             metrics.bundle_not_after(trust_domain).set(ends)
+            if bundle.revocations is not NOTHING_REVOKED:
+                metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
         self._warned_of_expiry = False
         if self._bundles is not None and self._bundles != identity.bundles:
             self._verify_anew()
@@ -267,6 +271,10 @@ class Sidecar:
         identity = self.store.current
         if identity is None:
             return
+        old = {name for name, bundle in identity.bundles.items() if time.time() > bundle.revocations.next_update}
+        for name in sorted(old - self._warned_of_crls):
+            _log.warning("identity: the CRL of %s has passed its nextUpdate: write a newer one", name)
+        self._warned_of_crls = old
         svid, now = identity.svid, time.time()
         left = svid.not_after - now
         if left <= 0:

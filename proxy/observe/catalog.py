@@ -72,6 +72,7 @@ class Metrics(Collector):
         self._svids = self._gauges("svidecar_svid_not_after_seconds")
         self.svid_rotations = self._counters("svidecar_svid_rotations_total").learn(())
         self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
+        self._crls = self._gauges("svidecar_crl_next_update_seconds")
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self.keys_age = self._family("svidecar_keys_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self.tls_context_generations = self._family("svidecar_tls_context_generations", Kind.GAUGE, Reading).learn(())
@@ -182,6 +183,10 @@ class Metrics(Collector):
     def bundle_not_after(self, trust_domain: str) -> Gauge:
         """When the last authority of this bundle ends. Trust domains come from the configuration."""
         return self._bundles.learn((trust_domain,))
+
+    def crl_next_update(self, trust_domain: str) -> Gauge:
+        """When the first CRL of this trust domain grows old."""
+        return self._crls.learn((trust_domain,))
 
     def reload(self, result: Literal["ok", "failed"]) -> Counter:
         """Reloads of anything that is built aside and swapped whole."""

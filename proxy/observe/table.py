@@ -137,6 +137,12 @@ TABLE = (
         labels=("trust_domain",),
     ),
     Declaration(
+        name="svidecar_crl_next_update_seconds",
+        kind=Kind.GAUGE,
+        help="When the CRLs of a trust domain grow old, in seconds since 1970; only where there are some.",
+        labels=("trust_domain",),
+    ),
+    Declaration(
         name="svidecar_identity_age_seconds",
         kind=Kind.GAUGE,
         help="Since the identity in use (SVID and bundles) was loaded.",

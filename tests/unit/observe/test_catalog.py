@@ -48,6 +48,7 @@ def fill(catalogue: Metrics) -> None:
     catalogue.svid_not_after.set(2000.0)
     catalogue.svid_rotations.inc()
     catalogue.bundle_not_after("example.org").set(3000.0)
+    catalogue.crl_next_update("example.org").set(3000.0)
     catalogue.identity_loaded(900.0)
     catalogue.keys_loaded(990.0)
     catalogue.tls_context_generations.read = lambda: 2
