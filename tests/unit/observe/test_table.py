@@ -17,6 +17,7 @@ FROZEN = {
     "svidecar_svid_not_after_seconds": "gauge",
     "svidecar_svid_rotations_total": "counter",
     "svidecar_bundle_not_after_seconds": "gauge trust_domain",
+    "svidecar_crl_next_update_seconds": "gauge trust_domain",
     "svidecar_identity_age_seconds": "gauge",
     "svidecar_keys_age_seconds": "gauge",
     "svidecar_tls_context_generations": "gauge",
