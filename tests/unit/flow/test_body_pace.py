@@ -61,4 +61,4 @@ def test_a_fast_beginning_is_credit_and_a_pause_is_bounded_all_the_same() -> Non
 @pytest.mark.parametrize("field", ["min_body_rate"])
 def test_the_default(field: str) -> None:
     """As documented."""
-    assert getattr(ListenerSettings(host="127.0.0.1", port=0), field) == RATE
+    assert getattr(ListenerSettings(host="127.0.0.1", port=0), field) == 0
