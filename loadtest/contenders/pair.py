@@ -27,6 +27,7 @@ class Duty(StrEnum):
     IDENTITY_HEADER = "tells the app the caller's SPIFFE ID"
     METRICS = "metrics on"
     STREAMING = "streams bodies both ways"
+    KEPT = "keeps its connections to the next hop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Site:
     directory: Path
     material: Material
     ports: Ports
+    tree: Path | None = None
+    """Where svidecar's package is taken from; None for the tree that the harness is part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A proxy in a role that can be measured."""
+    """A proxy in a role that can be measured; ``notes`` say why a duty is not done, or in which way it is."""
 
     name: str
     program: str
