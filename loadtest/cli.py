@@ -33,7 +33,7 @@ scenarios:
 
 exit codes:
   0  measured; gate: every figure is inside the budget
-  1  a contender fails a check or has no good round; gate: a figure is over the budget, or was not measured
+  1  a contender fails a check, or has no good round of a scenario; gate: also a figure over the budget, or missing
   2  usage
   3  a program is missing: the message says how to install it
   130  interrupted; every process has been ended
@@ -71,11 +71,10 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _gate(options: argparse.Namespace) -> int:
     found = compare.run(_wanted(options))
-    if code := _show(found, options) or _verdict(found.results):
-        return code
+    code = _show(found, options) or _verdict(found.results)
     held, said = gate.verdict(found.results)
     print(said)
-    return 0 if held else EXIT_FAILED
+    return code if held else EXIT_FAILED
 
 
 def _profile(options: argparse.Namespace) -> int:
@@ -120,7 +119,7 @@ def _verdict(results: Results) -> int:
     loads = [load for turn in results.turns if turn.rest for load in turn.loads.values()]
     if noisy := sum(load.noisy for load in loads):
         compare.progress(f"{noisy} of {len(loads)} loads were noisy: run it again when the machine is quiet")
-    lost = [name for name in results.contenders if all(turn.bad for turn in results.turns if turn.contender == name)]
+    lost = results.lost()
     return _say(f"no good round: {', '.join(lost)}", EXIT_FAILED) if lost else 0
 
 

@@ -57,13 +57,18 @@ class FixedRate:
         return self.cpu_us * 1e-3
 
     @property
-    def bad(self) -> str:
-        """Why these figures may not be used; empty where they may."""
+    def broken(self) -> str:
+        """Why not even the CPU may be used; empty where it may: a client that was late used it all the same."""
         if self.errors:
             return "errors: " + ", ".join(f"{count} {kind}" for kind, count in self.errors.items())
         if self.completed < self.requested:
             return f"{self.completed} of {self.requested} requests were answered"
-        return str(self.client.get("bad", ""))
+        return ""
+
+    @property
+    def bad(self) -> str:
+        """Why the latencies may not be used; empty where they may."""
+        return self.broken or str(self.client.get("bad", ""))
 
 
 def available() -> bool:

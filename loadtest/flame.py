@@ -10,6 +10,7 @@ from html import escape
 WIDTH, ROW, MARGIN, HEAD = 1400, 17, 10, 46
 LEAST = 0.001  # of all samples: what is narrower cannot be seen
 LETTER = 6.6  # pixels of a letter at the size below
+LEGEND = "orange: svidecar; blue: kernel, TLS, libraries; hold the pointer over a frame"
 OURS = ("proxy/", "proxy.", "CPyDef_", "CPyPy_")
 """Frames of this project: as Python, and as mypyc names what it compiles."""
 
@@ -67,8 +68,7 @@ def svg(root: Frame, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" style="{style}">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{MARGIN}" y="20" font-size="15">{escape(title)}</text>',
-        f'<text x="{MARGIN}" y="37" fill="#666">{root.samples} samples; orange: svidecar, blue: the kernel, TLS and'
-        " libraries; hold the pointer over a frame</text>",
+        f'<text x="{MARGIN}" y="37" fill="#666">{root.samples} samples; {LEGEND}</text>',
     ]
     scale = (WIDTH - 2 * MARGIN) / max(root.samples, 1)
     drawn += _drawn(root, root.samples, scale, float(MARGIN), height - MARGIN - ROW)

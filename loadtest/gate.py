@@ -1,4 +1,4 @@
-"""``python -m loadtest gate``: a short comparison that fails if a figure leaves the budget. Before a release, by hand."""
+"""``python -m loadtest gate``: a short comparison that fails if a figure leaves the budget; for before a release."""
 
 from loadtest import budget, report
 from loadtest.plan import Plan

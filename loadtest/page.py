@@ -11,18 +11,23 @@ from loadtest.fixed_rate import PERCENTILES
 from loadtest.histograms import PHASES
 from loadtest.plots import Bar
 from loadtest.results import Results
-from loadtest.scenario import RATES, SCENARIOS
+from loadtest.scenario import FULL_TIME, RATES, SCENARIOS
 from loadtest.shape import LOADS
 from loadtest.tables import Table
 
 STYLE = """
-body{font:15px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif;color:#222;background:#fff;max-width:1080px;margin:2em auto;padding:0 1em}
-h1{margin-bottom:.1em}h2{margin:2em 0 .2em;border-bottom:1px solid #ddd;font-size:1.2em}p{margin:.3em 0 .7em}.note{color:#555}
-figure{margin:0 0 1.2em}svg{width:100%;max-width:900px;font:12px system-ui,"DejaVu Sans",sans-serif}
+body{font:15px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif;color:#222;background:#fff;
+max-width:1080px;margin:2em auto;padding:0 1em}
+h1{margin-bottom:.1em}h2{margin:2em 0 .2em;border-bottom:1px solid #ddd;font-size:1.2em}
+p{margin:.3em 0 .7em}.note{color:#555}figure{margin:0 0 1.2em}
+svg{width:100%;max-width:900px;font:12px system-ui,"DejaVu Sans",sans-serif}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-td,th{padding:3px 10px 3px 0;text-align:left;border-bottom:1px solid #eee;white-space:nowrap}th{border-bottom:2px solid #999}
-.cards{display:flex;flex-wrap:wrap;gap:10px;margin:1em 0}.card{border:1px solid #ddd;border-left:5px solid #999;padding:6px 12px;width:228px}
-.card b{display:block;font-size:1.5em}.ok{border-left-color:#009e73}.over{border-left-color:#c00}.card span{color:#555;font-size:12px}
+td,th{padding:3px 10px 3px 0;text-align:left;border-bottom:1px solid #eee;white-space:nowrap}
+th{border-bottom:2px solid #999}
+.cards{display:flex;flex-wrap:wrap;gap:10px;margin:1em 0}
+.card{border:1px solid #ddd;border-left:5px solid #999;padding:6px 12px;width:228px}
+.card b{display:block;font-size:1.5em}.ok{border-left-color:#009e73}.over{border-left-color:#c00}
+.card span{color:#555;font-size:12px}
 pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:12px}summary{cursor:pointer;margin:.4em 0}
 """
 
@@ -30,11 +35,8 @@ pre{background:#f6f6f6;padding:.8em;overflow-x:auto;font-size:12px}summary{curso
 def html(results: Results, about: Mapping[str, Any], now: dt.datetime | None = None) -> str:
     """The whole page."""
     when = (now or dt.datetime.now(dt.UTC)).strftime("%Y-%m-%d %H:%M UTC")
-    machine = about.get("machine", {})
-    said = f"{machine.get('cpu', '')}, {machine.get('cores', '?')} cores, kernel {machine.get('kernel', '?')}"
     parts = [
-        f"<h1>What a sidecar costs</h1><p class=note>{when}. {escape(said)}.<br>{escape(str(about.get('pinning', '')))}."
-        f"<br>svidecar: {escape(str(about.get('svidecar', '')))}.</p>",
+        _title(results, about, when),
         _cards(results),
         *_plots(results),
         *(_table(each) for each in tables.every(results)),
@@ -48,12 +50,24 @@ def html(results: Results, about: Mapping[str, Any], now: dt.datetime | None = N
     )
 
 
+def _title(results: Results, about: Mapping[str, Any], when: str) -> str:
+    machine = about.get("machine", {})
+    said = [
+        f"{when}. {machine.get('cpu', '')}, {machine.get('cores', '?')} cores, kernel {machine.get('kernel', '?')}."
+    ]
+    said.append(f"{about.get('pinning', '')}.".capitalize())
+    said.append(
+        f"svidecar: {about.get('svidecar', '')}. {max((turn.round for turn in results.turns), default=0)} rounds."
+    )
+    return f"<h1>What a sidecar costs</h1><p class=note>{'<br>'.join(map(escape, said))}</p>"
+
+
 def _cards(results: Results) -> str:
     """The budget at a glance; only what was measured."""
     found = [each for each in budget.judge(results.summary()) if each.found is not None]
     cards = [
-        f'<div class="card {"ok" if each.held else "over"}"><b>{each.found:.2f}</b>at most {each.limit.most:g}'
-        f"<br><span>{escape(each.limit.says)}</span></div>"
+        f'<div class="card {"ok" if each.held else "over"}"><b>{each.found:.2f}</b>'
+        f"{each.word}: at most {each.limit.most:g}<br><span>{escape(each.limit.says)}</span></div>"
         for each in found
     ]
     return f"<div class=cards>{''.join(cards)}</div>"
@@ -61,7 +75,7 @@ def _cards(results: Results) -> str:
 
 def _plots(results: Results) -> Iterator[str]:
     real = [name for name in results.contenders if name != "direct"]
-    for scenario in (each for each in ("one-token", "new-token") if each in results.scenarios):
+    for scenario in (each for each in results.scenarios if each in FULL_TIME):
         rows = [bar for name in real if (bar := _cpu_bar(results, name, scenario)) is not None]
         note = (
             f"{SCENARIOS[scenario]}. Full colour: egress; lighter: ingress. The thin line is the spread of the rounds."
@@ -70,8 +84,8 @@ def _plots(results: Results) -> Iterator[str]:
     for scenario in (each for each in SCENARIOS if each in RATES and each in results.scenarios):
         curves = _curves(results, {each: of.at_rate(scenario, each) for each in PERCENTILES})
         yield _figure(
-            f"Latency: {SCENARIOS[scenario]}",
-            "Open loop; each percentile is the median of the rounds. 'direct' is the same without a proxy.",
+            f"Latency at a fixed rate: {scenario}",
+            f"{SCENARIOS[scenario]}. Medians of the rounds; 'direct' is the same without a proxy.",
             plots.percentiles(curves) if curves else "",
         )
     if "one-token" in results.scenarios:
@@ -82,7 +96,7 @@ def _plots(results: Results) -> Iterator[str]:
     yield from _memory(results, real)
     yield _figure(
         "svidecar's own account of its time",
-        "From its own histograms: p50 (large), p90, p99 (small). 'Overhead' is the whole less the waiting for the other side.",
+        "From its own histograms: p50 (large), p90, p99 (small). Overhead: the whole less the wait for the other side.",
         _phases(results),
     )
 

@@ -36,6 +36,9 @@ class Plan:
 
     def _round_s(self, number: int) -> float:
         cost = {"streams": STREAMS_S, "stall": STALL_S, "handshakes": HANDSHAKES_S, "idle-1000": IDLE_S}
-        cost |= {name: self.seconds_of(name) * (1 + OVERHEAD_S) for name in LOADS}
+        cost |= {
+            name: (self.seconds_of(name) + (shape.connections is not None)) * (1 + OVERHEAD_S)
+            for name, shape in LOADS.items()
+        }
         cost |= dict.fromkeys(RATES, self.rate_seconds + 2.0)
         return START_S + sum(cost[name] for name in self.of_round(number))

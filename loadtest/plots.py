@@ -109,7 +109,14 @@ def ranges(rows: Mapping[str, tuple[float, float, float]], unit: str) -> str:
     drawn = []
     for decade in range(low, high + 1):
         drawn.append(_line(x(10**decade), TOP, x(10**decade), height - BOTTOM, "#ddd"))
-        drawn.append(_text(x(10**decade), height - BOTTOM + 18, f"{10**decade:g}", "middle"))
+        drawn.append(
+            _text(
+                x(10**decade),
+                height - BOTTOM + 18,
+                f"{float(10**decade):,g}" if decade < 6 else f"{10**decade:,}",
+                "middle",
+            )
+        )
     drawn.append(_text(WIDTH - 4, height - 2, unit, "end"))
     for number, (name, values) in enumerate(rows.items()):
         y = TOP + number * (BAR + GAP) + BAR / 2

@@ -37,9 +37,14 @@ class Turn:
     @property
     def bad(self) -> tuple[str, ...]:
         """Why some of its parts do not count: one error is enough, since a proxy that refuses is fast."""
-        parts: dict[str, Part | None] = {**self.loads, **self.rates, **self.streams}
-        parts |= {"handshakes": self.handshakes, "idle-1000": self.idle}
-        return tuple(f"{name}: {part.bad}" for name, part in parts.items() if part is not None and part.bad)
+        return tuple(f"{name}: {part.bad}" for name, part in self.parts.items() if part.bad)
+
+    @property
+    def parts(self) -> "dict[str, Part]":
+        """All that was measured, by scenario; of streams, by kind."""
+        single = {"handshakes": self.handshakes, "idle-1000": self.idle}
+        alone = {name: part for name, part in single.items() if part is not None}
+        return {**self.loads, **self.rates, **self.streams, **alone}
 
 
 class Part(Protocol):
@@ -82,6 +87,15 @@ class Results:
         with_pair = self.by_round(contender, at_rate(scenario, percentile))
         without = self.by_round("direct", at_rate(scenario, percentile))
         return {number: with_pair[number] - without[number] for number in sorted(with_pair.keys() & without.keys())}
+
+    def lost(self) -> list[str]:
+        """Where a contender was measured and has not one good round."""
+        good: dict[str, bool] = {}
+        for turn in self.turns:
+            for scenario, part in turn.parts.items():
+                name = f"{turn.contender} ({scenario})"
+                good[name] = good.get(name, False) or not part.bad
+        return [name for name, found in good.items() if not found]
 
     def summary(self) -> dict[str, float | None]:
         """The medians that the budget speaks of; None where a run did not measure one."""
@@ -141,7 +155,7 @@ def rate_cpu_us(scenario: str) -> Measure:
 
     def measure(turn: Turn) -> float | None:
         found = turn.rates.get(scenario)
-        return None if found is None or found.bad else found.cpu_us
+        return None if found is None or found.broken else found.cpu_us
 
     return measure
 

@@ -6,6 +6,7 @@ seconds later. A pair that is not visited costs next to nothing; what it does co
 """
 
 import contextlib
+import functools
 import tempfile
 import time
 import urllib.request
@@ -19,12 +20,14 @@ from loadtest.contenders import CONTENDERS
 from loadtest.histograms import Histogram
 from loadtest.plan import Plan
 from loadtest.results import Turn
-from loadtest.saturation import Load, Saturation
+from loadtest.saturation import Load, Saturation, Slice
 from loadtest.scenario import RATES, SCENARIOS
 from loadtest.shape import LOADS
 from loadtest.stage import Running, Stage, running_pair
 from loadtest.tokens import TokenFiles
 
+APART = frozenset({"streams", "stall", "idle-1000"})
+"""Scenarios with processes of their own: what other loads left in memory would be counted, or would hide something."""
 STREAM_TIMES = 5  # large bodies on each connection: 0.2 GB each way, a round
 SETTLE_S = 1.0
 ROOM = 0.8  # of what a contender can do: at a higher fixed rate its queue, not its work, would be measured
@@ -62,14 +65,22 @@ def turns(stage: Stage, names: Sequence[str], plan: Plan, tokens: TokenFiles | N
         found = {name: _Found() for name in names}
         wanted = plan.of_round(number)
         with _all_up(stage, names) as pairs:
-            _Round(
-                stage, pairs, plan, tokens, found, lambda text, n=number: say(f"round {n}/{plan.rounds}  {text}")
-            ).run(wanted)
-        if wanted & {"streams", "stall"}:
-            say(f"round {number}/{plan.rounds}  {', '.join(sorted(wanted & {'streams', 'stall'}))}")
-            _streams(stage, [name for name in names if CONTENDERS[name].program], wanted, found)
+            _Round(stage, pairs, plan, tokens, found, functools.partial(_numbered, say, number, plan.rounds)).run(
+                wanted
+            )
+        if wanted & APART:
+            _numbered(say, number, plan.rounds, ", ".join(sorted(wanted & APART)))
+            real = [name for name in names if CONTENDERS[name].program]
+            if wanted & {"streams", "stall"}:
+                _streams(stage, real, wanted, found)
+            if "idle-1000" in wanted:
+                _idle(stage, real, plan, found)
         for name in names:
             yield Turn(contender=name, round=number, **found[name].parts)
+
+
+def _numbered(say: Say, number: int, rounds: int, text: str) -> None:
+    say(f"round {number}/{rounds}  {text}")
 
 
 @dataclass(slots=True)
@@ -102,7 +113,7 @@ class _Round:
         for name, pair in self._pairs.items():
             self._found[name].parts |= {"commands": pair.commands, "rest": _rss(pair)}
             self._load("one-token").against(pair)  # so that connections, caches and code are as they will stay
-        for scenario in (each for each in SCENARIOS if each in wanted):
+        for scenario in (each for each in SCENARIOS if each in wanted - APART):
             self._say(f"{scenario}: {SCENARIOS[scenario]}")
             if scenario in LOADS:
                 self._saturate(scenario)
@@ -110,8 +121,6 @@ class _Round:
                 self._at_rate(scenario)
             elif scenario == "handshakes":
                 self._each(scenario, "handshakes", handshakes.measure)
-            elif scenario == "idle-1000":
-                self._each(scenario, "idle", idle.hold)
             if scenario == "one-token":
                 self._note("loaded", _rss)
 
@@ -127,8 +136,11 @@ class _Round:
         )
 
     def _saturate(self, scenario: str) -> None:
+        if LOADS[scenario].connections is not None:
+            for pair in self._pairs.values():
+                self._load(scenario).against(pair)  # the handshakes behind so many connections take a second
         before = {name: _phases(pair) for name, pair in self._pairs.items()}
-        slices = {name: [] for name in self._pairs}  # type: dict[str, list[Any]]
+        slices: dict[str, list[Slice]] = {name: [] for name in self._pairs}
         for number in range(self._plan.seconds_of(scenario)):
             load = self._load(scenario, number)
             for name, pair in self._pairs.items():
@@ -178,7 +190,7 @@ def half_of(full: Mapping[str, float]) -> float:
 
 
 def _streams(stage: Stage, names: Sequence[str], wanted: frozenset[str], found: Mapping[str, _Found]) -> None:
-    """Processes of their own: memory that a load left free would hide what a stream holds."""
+    """What is measured from fresh processes."""
     kinds = [*((streams.download, streams.upload) * STREAM_TIMES if "streams" in wanted else ())]
     kinds += [streams.stalled_reader, streams.stalled_app] if "stall" in wanted else []
     with _all_up(stage, names) as pairs:
@@ -188,6 +200,15 @@ def _streams(stage: Stage, names: Sequence[str], wanted: frozenset[str], found: 
                 moved = found[name].parts.setdefault("streams", {})
                 stream = kind(pair, rest[name])
                 moved[stream.kind] = streams.joined(moved.get(stream.kind), stream)
+
+
+def _idle(stage: Stage, names: Sequence[str], plan: Plan, found: Mapping[str, _Found]) -> None:
+    """Connections that stay open, at processes that have seen a second of load and nothing else."""
+    load = Load(wrk=stage.programs["wrk"], app=stage.backend, shape=LOADS["one-token"], connections=plan.connections)
+    with _all_up(stage, names) as pairs:
+        for name, pair in pairs.items():
+            load.against(pair)
+            found[name].parts["idle"] = idle.hold(pair)
 
 
 @contextlib.contextmanager
@@ -203,7 +224,7 @@ def _rss(pair: Running) -> dict[str, float]:
 
 
 def _phases(pair: Running) -> dict[str, Histogram]:
-    """svidecar's own histograms of both sides; of the others nothing is asked."""
+    """Svidecar's own histograms of both sides; of the others nothing is asked."""
     if not pair.contender.name.startswith("svidecar"):
         return {}
     found: dict[str, Histogram] = {}

@@ -8,7 +8,7 @@ OTHERS = {
     "handshakes": "a new mTLS connection for each request: CPU of the ingress",
     "idle-1000": "1000 mTLS connections that stay open: memory (last round)",
     "rate-1000": "1000 requests/s, open loop: latency from p50 to p99.99, CPU",
-    "rate-half": "half of what the slowest of those compared can do, the same rate for all: latency, CPU",
+    "rate-half": "half of what Envoy can do (svidecar, where there is no Envoy), the same rate for all",
 }
 ALONE = {
     "short-connections": "15 000 short connections as fast as they come: leaks",

@@ -82,8 +82,8 @@ def shares(results: Results) -> Table:
         cells = [show(results.figure(name, of.of_load("one-token", share, 100)), 0) for share in names]
         rows.append((name, *latencies, *cells, limited_by(results, name, "one-token")))
     note = (
-        "A core is full from 95 %. Where the proxies' core is full, they are the bottleneck, not the client; 'direct' shows"
-        " what client and app can do without them. A latency here is that of a closed loop at saturation."
+        "A core is full from 95 %. Where the proxies' core is full, they are the bottleneck, not the client; 'direct'"
+        " shows what client and app can do without them. A latency here is that of a closed loop at saturation."
     )
     return Table("Where the time went", rows, note)
 
@@ -194,7 +194,7 @@ def memory(results: Results) -> Table:
 
 
 def phases(results: Results) -> Table:
-    """svidecar's own histograms: its account of its own time."""
+    """Svidecar's own histograms: its account of its own time."""
     rows: list[Row] = [("", "scenario", "p50", "p90", "p99", "observations")]
     for phase in PHASES:
         for scenario, found in phase_by_scenario(results, phase).items():
@@ -217,7 +217,7 @@ def phase_by_scenario(results: Results, phase: str) -> dict[str, Histogram]:
 
 def absent(results: Results) -> Table:
     """What was wanted and is not there, with the reason."""
-    said: dict[tuple[str, str], None] = {(name, why): None for name, why in results.absent.items()}
+    said: dict[tuple[str, str], None] = dict.fromkeys(results.absent.items())
     for turn in results.turns:
         said |= {(f"{turn.contender}, {scenario}", why): None for scenario, why in turn.skipped.items()}
         said |= {(f"{turn.contender}, round {turn.round}", f"does not count: {why}"): None for why in turn.bad}

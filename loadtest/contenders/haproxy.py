@@ -62,7 +62,7 @@ ssl-min-ver TLSv1.3 ciphersuites {cipher} curves {curve} no-tls-tickets alpn htt
   acl read_paths path_beg /orders/ /seen/ /files/
   acl may_write method POST
   acl write_paths path_beg /uploads/
-  acl in_scope var(txn.token),jwt_payload_query('$.scope') -m reg (^|\ ){scope}(\ |$)
+  acl in_scope var(txn.token),jwt_payload_query('$.scope') -m reg (^|\\ ){scope}(\\ |$)
   http-request deny deny_status 403 unless may_read read_paths in_scope or may_write write_paths in_scope
   http-request set-header X-Forwarded-Client-Cert URI={edge}
   default_backend next

@@ -11,7 +11,7 @@ from loadtest.processes import Command
 CIPHER = "TLS_AES_128_GCM_SHA256"
 """The same suite for all: BoringSSL takes it first on a CPU with AES and cannot be told otherwise for TLS 1.3."""
 CURVE = "X25519"
-KEEPALIVE = 64  # idle upstream connections a proxy keeps, where it must be told: twice the load's connections
+KEEPALIVE = 512  # idle upstream connections a proxy keeps, where it must be told: twice what any scenario opens
 
 
 class Duty(StrEnum):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from loadtest.contenders.pair import CIPHER, CURVE, Contender, Duty, Pair, Site
+from loadtest.contenders.pair import CIPHER, CURVE, KEEPALIVE, Contender, Duty, Pair, Site
 from loadtest.material import EDGE, ORDERS, SCOPE, TRUST_DOMAIN, Credential
 from loadtest.processes import Command
 
@@ -56,6 +56,7 @@ def _egress(site: Site) -> dict[str, object]:
         "trust_domain": TRUST_DOMAIN,
         "identity": _identity(site, site.material.edge),
         "outbound": {"listen": f"127.0.0.1:{site.ports.egress}", "destinations": [destination]},
+        **_kept(),
         **_operators_ports(site.ports.spare[:3]),
     }
 
@@ -77,7 +78,16 @@ def _ingress(site: Site) -> dict[str, object]:
         },
         "tokens": {"audience": TRUST_DOMAIN, "keys": str(site.material.jwks)},
         "policy": [rule],
+        **_kept(),
         **_operators_ports(site.ports.spare[3:]),
+    }
+
+
+def _kept() -> dict[str, object]:
+    """Connections behind it are kept for as long, and as many, as every contender is told to."""
+    return {
+        "limits": {"upstream_idle_connections": KEEPALIVE},
+        "timeouts": {"app_idle": "1h", "upstream_idle": "1h", "idle": "1h"},
     }
 
 
