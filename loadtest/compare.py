@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,29 @@ def _programs(wanted: Wanted) -> tuple[dict[str, str], dict[str, str]]:
     for name, program in needed.items():
         if machine.find(program) is None and not wanted.named:
             absent[name] = f"not here: {machine.INSTALL[program]}"
-    here = dict.fromkeys(program for name, program in needed.items() if name not in absent and program != "python")
-    return {"python": sys.executable, **machine.require(*BASE, *here)}, absent
+    here = dict.fromkeys(program for name, program in needed.items() if name not in absent)
+    return machine.require(*BASE, *here), absent
 
 
 def _possible(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Without the scenarios whose client is not part of this tree; they are named, not left out."""
     absent = {name: fixed_rate.ABSENT for name in plan.scenarios if name in RATES and not fixed_rate.available()}
     for name in plan.scenarios:
-        if name in ALONE and importlib.util.find_spec("loadtest.scenarios") is None:
-            absent[name] = "not measured: this tree has no loadtest.scenarios"
+        if name in ALONE and not _has(module_of(name)):
+            absent[name] = f"not measured: this tree has no {module_of(name)}"
     possible = tuple(name for name in plan.scenarios if name not in absent)
     return replace(plan, scenarios=possible), absent
+
+
+def module_of(scenario: str) -> str:
+    """The program of a scenario that runs alone."""
+    return f"loadtest.scenarios.{scenario.replace('-', '_')}"
+
+
+def _has(module: str) -> bool:
+    with suppress(ModuleNotFoundError):  # of the package around it
+        return importlib.util.find_spec(module) is not None
+    return False
 
 
 def _about(programs: dict[str, str], cores: machine.Cores, plan: Plan, built: build.Build) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def _alone(plan: Plan) -> dict[str, Any]:
     found = {}
     for name in (each for each in plan.scenarios if each in ALONE):
         progress(f"{name}: {ALONE[name]}")
-        call = [sys.executable, "-m", f"loadtest.scenarios.{name.replace('-', '_')}"]
+        call = [sys.executable, "-m", module_of(name)]
         done = subprocess.run([*MORTAL, *call], capture_output=True, text=True, timeout=ALONE_S, check=False)
         found[name] = {"exit_code": done.returncode, "printed": done.stdout, "said": done.stderr}
     return found

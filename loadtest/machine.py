@@ -63,14 +63,14 @@ def search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", home])
 
 
-def find(name: str) -> str | None:
-    """Where a program is, if it is here; the Python that runs us is always."""
-    return sys.executable if name == "python" else shutil.which(name, path=search_path())
+def find(name: str, path: str | None = None) -> str | None:
+    """Where a program is, on ``path`` (default: ``search_path``); ``python`` is the one that runs us."""
+    return sys.executable if name == "python" else shutil.which(name, path=path or search_path())
 
 
 def require(*names: str, path: str | None = None) -> dict[str, str]:
     """Where each program is. Raises MissingProgram with all that are not on ``path`` (default: ``search_path``)."""
-    found = {name: shutil.which(name, path=path or search_path()) for name in names}
+    found = {name: find(name, path) for name in names}
     missing = [name for name, where in found.items() if where is None]
     if missing:
         lines = "".join(f"\n  {name:9} {INSTALL[name]}" for name in missing)

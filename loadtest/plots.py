@@ -132,7 +132,7 @@ def ranges(rows: Mapping[str, tuple[float, float, float]], unit: str) -> str:
 def lines(curves: Mapping[str, Mapping[float, float]], across: str, unit: str) -> str:
     """A curve a contender over a few places, which stand at equal distances; from zero up."""
     places = sorted({place for curve in curves.values() for place in curve})
-    most = max([value for curve in curves.values() for value in curve.values()] or [1]) * 1.05
+    most = max([value for curve in curves.values() for value in curve.values()] or [1]) * 1.12
     height, left, right = 300, 70, WIDTH - 150
 
     def x(place: float) -> float:

@@ -36,7 +36,7 @@ def run(side: str, tool: str | None, seconds: int, out: Path, scenario: str) -> 
     chosen, path = _tool(tool)
     cores = machine.cores()
     built = build.of_this_tree(progress, interpreted=False)
-    programs = {"python": "", **machine.require(*BASE)}
+    programs = machine.require(*BASE, CONTENDERS["svidecar"].program)
     prepare_ourselves(cores)
     with tempfile.TemporaryDirectory(prefix="svidecar-profile-") as scratch:
         trees = {} if built.tree is None else {"svidecar": built.tree}
