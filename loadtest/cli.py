@@ -1,6 +1,7 @@
 """``python -m loadtest [run | compare | gate | profile]``: what a request costs, on this machine, now."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -143,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     flame.add_argument("--tool", choices=profile.TOOLS, help="the first of them that is here")
     flame.add_argument("--scenario", choices=profile.SCENARIOS, default="one-token", help="the load (one-token)")
     flame.add_argument("--seconds", type=_positive, default=10, help="of samples (10)")
-    flame.add_argument("--out", type=Path, default=Path("flame.svg"), help="where to (flame.svg)")
+    flame.add_argument("--out", type=_file, default=Path("flame.svg"), help="where to (flame.svg)")
     return parser
 
 
@@ -162,8 +163,8 @@ def _measuring(
     add("--only", type=_some_of(CONTENDERS), metavar="A,B", help=f"of: {','.join(CONTENDERS)}")
     add("--scenarios", type=_some_of(SCENARIOS), default=plan.scenarios, metavar="A,B", help="of those below, or all")
     add("--interpreted", action="store_true", help="svidecar as plain Python even where it can be compiled")
-    add("--json", type=Path, metavar="OUT", help="write every raw figure there")
-    add("--report", type=Path, metavar="OUT", default=Path("report.html"), help="where to (report.html)")
+    add("--json", type=_file, metavar="OUT", help="write every raw figure there")
+    add("--report", type=_file, metavar="OUT", default=Path("report.html"), help="where to (report.html)")
     add("--keep", type=Path, metavar="DIR", help="keep configurations, keys and logs there")
 
 
@@ -171,6 +172,14 @@ def _positive(text: str) -> int:
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"{number} is not at least 1")
     return number
+
+
+def _file(text: str) -> Path:
+    """One that can be written: known before half an hour of measuring, not after."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{path} cannot be written")
+    return path
 
 
 def _some_of(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:

@@ -41,6 +41,8 @@ def test_contenders_and_scenarios_are_chosen_by_name() -> None:
         ["compare", "--rounds", "0"],
         ["compare", "--seconds", "-1"],
         ["compare", "--connections", "many"],
+        ["--json", "/nowhere/out.json"],
+        ["--report", "/"],
         ["profile", "--side", "middle"],
         ["profile", "--tool", "gdb"],
         ["measure"],
