@@ -13,6 +13,7 @@ from typing import Any
 
 from loadtest import build, checks, fixed_rate, machine, saturation, tokens
 from loadtest.contenders import CONTENDERS
+from loadtest.contenders.svidecar import TREE
 from loadtest.plan import Plan
 from loadtest.processes import MORTAL
 from loadtest.results import Results, Turn
@@ -65,7 +66,7 @@ def run(wanted: Wanted) -> Run:
         if not any(failures(each) for each in found.values()):
             files = _tokens(stage, plan)
             measured = [_shown(turn, plan.rounds) for turn in turns(stage, names, plan, files, progress)]
-            alone = _alone(plan)
+            alone = _alone(plan, built)
         about["contenders"] = {name: _contender(stage, name) for name in names}
     results = Results(
         contenders=names, checks=found, turns=measured, scenarios=plan.scenarios, absent=absent, alone=alone
@@ -150,13 +151,16 @@ def _tokens(stage: Stage, plan: Plan) -> tokens.TokenFiles | None:
     return tokens.write(stage.material, plan.seconds)
 
 
-def _alone(plan: Plan) -> dict[str, Any]:
+def _alone(plan: Plan, built: build.Build) -> dict[str, Any]:
     """The scenarios that are programs of their own: their code and what they printed."""
     found = {}
+    environment = os.environ if built.tree is None else {**os.environ, TREE: str(built.tree)}
     for name in (each for each in plan.scenarios if each in ALONE):
         progress(f"{name}: {ALONE[name]}")
         call = [sys.executable, "-m", module_of(name)]
-        done = subprocess.run([*MORTAL, *call], capture_output=True, text=True, timeout=ALONE_S, check=False)
+        done = subprocess.run(
+            [*MORTAL, *call], env=environment, capture_output=True, text=True, timeout=ALONE_S, check=False
+        )
         found[name] = {"exit_code": done.returncode, "printed": done.stdout, "said": done.stderr}
     return found
 

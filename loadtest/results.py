@@ -89,13 +89,15 @@ class Results:
         return {number: with_pair[number] - without[number] for number in sorted(with_pair.keys() & without.keys())}
 
     def lost(self) -> list[str]:
-        """Where a contender was measured and has not one good round."""
+        """Where a contender was measured and has not one good round, and what ran alone and failed."""
         good: dict[str, bool] = {}
         for turn in self.turns:
             for scenario, part in turn.parts.items():
                 name = f"{turn.contender} ({scenario})"
                 good[name] = good.get(name, False) or not part.bad
-        return [name for name, found in good.items() if not found]
+        broken = [f"{scenario} (exit code {found['exit_code']})" for scenario, found in self.alone.items()]
+        passed = [found["exit_code"] == 0 for found in self.alone.values()]
+        return [name for name, found in [*good.items(), *zip(broken, passed, strict=True)] if not found]
 
     def summary(self) -> dict[str, float | None]:
         """The medians that the budget speaks of; None where a run did not measure one."""

@@ -3,6 +3,7 @@
 As the image has it: with the hot path compiled, where there is a C compiler (``loadtest.build``); or as plain Python.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from loadtest.contenders.pair import CIPHER, CURVE, KEEPALIVE, Contender, Duty, 
 from loadtest.material import EDGE, ORDERS, SCOPE, TRUST_DOMAIN, Credential
 from loadtest.processes import Command
 
+TREE = "SVIDECAR_LOADTEST_TREE"
+"""In the environment of a scenario that runs as a program of its own: the compiled copy."""
 PLAIN = Path(__file__).resolve().parents[2]
 """The tree that this file is part of."""
 ROUTES = ("GET /orders/{id}", "GET /seen/{id}", "GET /files/{name}", "POST /uploads/{name}")
@@ -44,7 +47,7 @@ def prepare(_program: str, site: Site) -> Pair:
 def _command(site: Site, side: str, text: str, pinned: Path) -> Command:
     path = site.directory / f"svidecar-{side}.yaml"
     path.write_text(text)
-    environment = {"OPENSSL_CONF": str(pinned), "PYTHONPATH": str(site.tree or PLAIN)}
+    environment = {"OPENSSL_CONF": str(pinned), "PYTHONPATH": str(site.tree or os.environ.get(TREE) or PLAIN)}
     run = (sys.executable, "-P", "-m", "proxy", "run", "--config", str(path))  # -P: not the working directory's
     return Command(f"svidecar {side}", run, environment)
 

@@ -80,3 +80,9 @@ def test_a_contender_without_one_good_round_of_a_scenario_is_named() -> None:
     assert run(good, bad).lost() == []
     assert run(bad).lost() == ["envoy (one-token)"]
     assert run(turn("envoy")).lost() == []
+
+
+def test_a_scenario_of_its_own_that_failed_is_named() -> None:
+    """One that passed is not."""
+    alone = {"growth": {"exit_code": 1}, "rotation": {"exit_code": 0}}
+    assert Results(contenders=(), checks={}, turns=[], alone=alone).lost() == ["growth (exit code 1)"]
