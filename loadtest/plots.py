@@ -100,7 +100,7 @@ def percentiles(curves: Mapping[str, Mapping[str, float]], unit: str = "ms") -> 
 def ranges(rows: Mapping[str, tuple[float, float, float]], unit: str) -> str:
     """p50, p90 and p99 of each row on one log scale."""
     low, high = _decades([value for row in rows.values() for value in row if value > 0])
-    left = 260
+    left = 310
     height = TOP + len(rows) * (BAR + GAP) + BOTTOM
 
     def x(value: float) -> float:
