@@ -16,6 +16,8 @@ from pathlib import Path
 from loadtest.processes import Command, Process, free_ports, running
 
 SMALL_BYTES = 130
+SIZES = {"1k": 1024, "64k": 64 * 1024}
+"""Answers by the name of their file, beside the small, the large and the huge one."""
 LARGE_BYTES = 10 * 1024 * 1024
 HUGE_BYTES = 64 * 1024 * 1024  # more than all socket buffers on the way can hold (32 MB each at the very most)
 
@@ -23,6 +25,7 @@ SMALL = "/orders/1"
 SEEN = "/seen/1"
 LARGE = "/files/large"
 HUGE = "/files/huge"
+FILES = "/files/"
 UPLOAD = "/uploads/large"
 STALLED_UPLOAD = "/uploads/stalled"
 
@@ -39,6 +42,7 @@ http {{
   sendfile on;
   tcp_nopush on;
   tcp_nodelay on;
+  open_file_cache max=16 inactive=1h;
   keepalive_timeout 1h;
   keepalive_requests 1000000000;
   client_max_body_size 0;
@@ -47,13 +51,19 @@ http {{
   fastcgi_temp_path {directory}/backend-fastcgi;
   uwsgi_temp_path {directory}/backend-uwsgi;
   scgi_temp_path {directory}/backend-scgi;
+  upstream sink {{
+    server 127.0.0.1:{sink};
+    keepalive 256;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+  }}
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location /orders/ {{ return 200 "{small}"; }}
     location /seen/ {{ return 200 "$http_x_forwarded_client_cert\\n$http_txn_token\\n$connection_requests"; }}
     location /files/ {{ root {directory}; }}
     location /uploads/ {{
-      proxy_pass http://127.0.0.1:{sink};
+      proxy_pass http://sink;
       proxy_http_version 1.1;
       proxy_request_buffering off;
       proxy_set_header Connection "";
@@ -77,6 +87,8 @@ def serving(directory: Path, nginx: str, on: tuple[int, ...]) -> Iterator[Backen
     port, sink = free_ports(2)
     (directory / "files").mkdir(exist_ok=True)
     (directory / "files" / "large").write_bytes(large_body())
+    for name, size in SIZES.items():
+        (directory / "files" / name).write_bytes(large_body()[:size])
     with (directory / "files" / "huge").open("wb") as huge:
         huge.truncate(HUGE_BYTES)
     small = "orders " * (SMALL_BYTES // 7) + "." * (SMALL_BYTES % 7)

@@ -90,6 +90,8 @@ def _token_cases(pair: Running) -> Iterator[Case]:
     yield "forged signature", Duty.TOKEN, DENIED, _plain(pair.ports, backend.SMALL, tokens["forged"])
     yield "expired token", Duty.TOKEN, DENIED, _plain(pair.ports, backend.SMALL, tokens["expired"])
     yield "token for another audience", Duty.TOKEN, DENIED, _plain(pair.ports, backend.SMALL, tokens["elsewhere"])
+    yield "token of another type", Duty.TOKEN_TYPE, DENIED, _plain(pair.ports, backend.SMALL, tokens["untyped"])
+    yield "token without a txn", Duty.TOKEN_TYPE, DENIED, _plain(pair.ports, backend.SMALL, tokens["nameless"])
     yield "token without the scope", Duty.SCOPE, DENIED, _plain(pair.ports, backend.SMALL, tokens["scopeless"])
     yield "path outside the policy", Duty.SCOPE, DENIED, _plain(pair.ports, "/secret", tokens["good"])
 
@@ -108,7 +110,7 @@ def _wire_cases(pair: Running, wire: Wire) -> Iterator[Case]:
     """What the tap saw of all the calls above; then a stranger at the other end of it."""
     settled, connections = ", ".join(sorted(set(wire.negotiated))), len(wire.negotiated)
     yield "what the pair negotiated", Duty.MTLS, (f"TLSv1.3 {CIPHER} {CURVE}",), settled
-    yield "connections behind each proxy are kept", Duty.MTLS, ("kept",), _kept(pair, wire, connections)
+    yield "connections behind each proxy are kept", Duty.KEPT, ("kept",), _kept(pair, wire, connections)
     with impersonating(pair.material.bundle, pair.material.other) as wire.target:
         wire.cut()
         seen = _plain(pair.ports, backend.SMALL, pair.material.token)
@@ -172,7 +174,7 @@ def _upload(pair: Running) -> str:
 def _metrics(pair: Running) -> str:
     """Whether every side has a metrics page with a counter above zero on it."""
     pages = []
-    for url in pair.pair.metrics:
+    for url in pair.metrics.values():
         with urllib.request.urlopen(url, timeout=client.TIMEOUT_S) as page:  # noqa: S310 - our own http URL
             pages.append(page.read().decode())
     return "counted" if pages and all(map(_counts, pages)) else "none"

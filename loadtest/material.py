@@ -6,7 +6,8 @@ Everything lives in one temporary directory and for a day at most; nothing here 
 import datetime as dt
 import json
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Material:
     root: "Authority"
     bundle: Path
     jwks: Path
+    public: Path
+    signer: ec.EllipticCurvePrivateKey
     edge: Credential
     orders: Credential
     other: Credential
@@ -57,6 +60,12 @@ class Material:
         """The token that every measured request carries."""
         return self.tokens["good"]
 
+    def fresh_tokens(self, count: int) -> Iterator[str]:
+        """Good tokens that no other equals: a transaction each."""
+        claims = _claims()
+        for _ in range(count):
+            yield _sign(claims | {"txn": str(uuid.uuid4())}, self.signer)
+
 
 def make(directory: Path) -> Material:
     """Write a fresh trust domain into ``directory``."""
@@ -64,11 +73,16 @@ def make(directory: Path) -> Material:
     (directory / "bundle.pem").write_bytes(_pem(root.certificate))
     signer = ec.generate_private_key(ec.SECP256R1())
     (directory / "jwks.json").write_text(json.dumps({"keys": [_jwk(signer)]}))
+    (directory / "tts-public.pem").write_bytes(
+        signer.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
     return Material(
         directory=directory,
         root=root,
         bundle=directory / "bundle.pem",
         jwks=directory / "jwks.json",
+        public=directory / "tts-public.pem",
+        signer=signer,
         edge=root.issue(directory, "edge", EDGE),
         orders=root.issue(directory, "orders", ORDERS),
         other=root.issue(directory, "other", f"spiffe://{TRUST_DOMAIN}/other"),
@@ -114,10 +128,9 @@ class Authority:
         return credential
 
 
-def _tokens(signer: ec.EllipticCurvePrivateKey) -> dict[str, str]:
-    """One good Txn-Token and its bad siblings, each bad in one way only."""
+def _claims() -> dict[str, Any]:
     now = int(time.time())
-    claims = {
+    return {
         "aud": TRUST_DOMAIN,
         "iat": now,
         "exp": now + TOKEN_TTL_S,
@@ -126,17 +139,25 @@ def _tokens(signer: ec.EllipticCurvePrivateKey) -> dict[str, str]:
         "scope": SCOPE,
         "req_wl": EDGE,
     }
+
+
+def _tokens(signer: ec.EllipticCurvePrivateKey) -> dict[str, str]:
+    """One good Txn-Token and its bad siblings, each bad in one way only."""
+    claims = _claims()
+    now = claims["iat"]
     return {
         "good": _sign(claims, signer),
         "forged": _sign(claims, ec.generate_private_key(ec.SECP256R1())),
         "expired": _sign(claims | {"iat": now - 7200, "exp": now - TOKEN_TTL_S}, signer),
         "elsewhere": _sign(claims | {"aud": "example.net"}, signer),
         "scopeless": _sign(claims | {"scope": "orders.list"}, signer),
+        "untyped": _sign(claims, signer, kind="JWT"),
+        "nameless": _sign({name: value for name, value in claims.items() if name != "txn"}, signer),
     }
 
 
-def _sign(claims: Mapping[str, Any], key: ec.EllipticCurvePrivateKey) -> str:
-    return jwt.encode(dict(claims), key, algorithm="ES256", headers={"typ": "txntoken+jwt", "kid": KID})
+def _sign(claims: Mapping[str, Any], key: ec.EllipticCurvePrivateKey, kind: str = "txntoken+jwt") -> str:
+    return jwt.encode(dict(claims), key, algorithm="ES256", headers={"typ": kind, "kid": KID})
 
 
 def _jwk(key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:

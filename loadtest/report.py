@@ -1,36 +1,31 @@
-"""Tables for a person, JSON for a program."""
+"""Text for a terminal, JSON for a program."""
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from loadtest import results as of
+from loadtest import tables
 from loadtest.checks import Verdict
-from loadtest.contenders import CONTENDERS
-from loadtest.contenders.pair import Duty
 from loadtest.figures import Figure
+from loadtest.fixed_rate import PERCENTILES
 from loadtest.results import Results
-
-SIDES = ("egress", "ingress")
-Row = Sequence[str]
+from loadtest.scenario import RATES
+from loadtest.shape import LOADS
+from loadtest.tables import Row
 
 
 def text(results: Results) -> str:
     """Every table that the run has figures for."""
-    parts = [
-        ("What each contender does", _duties(results)),
-        ("CPU microseconds per request at saturation: median (least-greatest)", _saturation(results)),
-        ("Where the time went (a round with many others on the proxies' core is a noisy one)", _shares(results)),
-        ("10 MB streams: CPU seconds per GB", _streams(results)),
-        (
-            "Streams: peak of resident memory above rest, MB, with 4 streams of 10 MB, and 4 of 64 MB that stall",
-            _held(results),
-        ),
-        ("Resident memory of the ingress, MB, and CPU of a new connection", _memory(results)),
-    ]
-    return "\n".join(f"\n{title}\n{table(rows)}" for title, rows in parts if len(rows) > 1)
+    parts = [f"\n{each.title}\n{table(each.rows)}{_noted(each.note)}" for each in tables.every(results)]
+    parts += [f"\n{name} (exit code {found['exit_code']})\n{found['printed']}" for name, found in results.alone.items()]
+    return "\n".join(parts)
+
+
+def _noted(note: str) -> str:
+    return f"\n({note})" if note else ""
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -40,94 +35,41 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
-def _duties(results: Results) -> list[Row]:
-    rows: list[Row] = [("", *results.contenders)]
-    for duty in Duty:
-        cells = [_duty(CONTENDERS[name].duties, CONTENDERS[name].notes, duty) for name in results.contenders]
-        rows.append((duty.value, *cells))
-    return rows
-
-
-def _duty(duties: frozenset[Duty], notes: Mapping[Duty, str], duty: Duty) -> str:
-    return "yes" if duty in duties else notes.get(duty, "no")
-
-
-def _saturation(results: Results) -> list[Row]:
-    rows: list[Row] = [("", "egress", "ingress", "both", "x envoy", "x nginx", "req/s", "good rounds")]
-    for name in _that_have(results, of.cpu_us):
-        both = results.figure(name, of.cpu_us)
-        cells = [show(results.figure(name, of.of_load(side))) for side in ("egress_us", "ingress_us")]
-        ratios = [show(results.ratio(name, other, of.cpu_us), 2) for other in ("envoy", "nginx")]
-        turns = sum(turn.contender == name for turn in results.turns)
-        rates = show(results.figure(name, of.of_load("requests_per_s")), 0)
-        rows.append((name, *cells, show(both), *ratios, rates, f"{both.rounds if both else 0} of {turns}"))
-    return rows
-
-
-def _shares(results: Results) -> list[Row]:
-    head = ("", "p50 ms", "p99 ms", "proxies' core %", "of it others %", "stolen %", "load core %", "of it backend %")
-    rows: list[Row] = [head]
-    for name in _that_have(results, of.cpu_us):
-        latencies = [show(results.figure(name, of.of_load(what)), 2) for what in ("p50_ms", "p99_ms")]
-        shares = ("proxies_core", "others_on_proxies_core", "stolen", "load_core", "backend_share")
-        cells = [show(results.figure(name, of.of_load(share, 100)), 0) for share in shares]
-        rows.append((name, *latencies, *cells))
-    return rows
-
-
-def _streams(results: Results) -> list[Row]:
-    rows: list[Row] = [("", *(f"{kind} {side}" for kind in ("download", "upload") for side in SIDES), "all", "x envoy")]
-    for name in _that_have(results, of.stream_cpu):
-        measures = [of.of_stream(kind, side, "cpu_s_per_gb") for kind in ("download", "upload") for side in SIDES]
-        cells = [show(results.figure(name, measure), 2) for measure in (*measures, of.stream_cpu)]
-        rows.append((name, *cells, show(results.ratio(name, "envoy", of.stream_cpu), 2)))
-    return rows
-
-
-def _held(results: Results) -> list[Row]:
-    kinds = ("download", "upload", "stalled reader", "stalled app")
-    rows: list[Row] = [("egress, ingress", *kinds)]
-    for name in results.contenders:
-        pairs = [[of.of_stream(kind, side, "above_rest_mb") for side in SIDES] for kind in kinds]
-        cells = [", ".join(show(results.figure(name, measure)) for measure in pair) for pair in pairs]
-        if any(cell != "-, -" for cell in cells):
-            rows.append((name, *cells))
-    return rows
-
-
-def _memory(results: Results) -> list[Row]:
-    rows: list[Row] = [("", "at rest", "after load", "1000 connections", "x envoy", "ms CPU a connection")]
-    for name in _that_have(results, of.rest_mb):
-        cells = [show(results.figure(name, measure)) for measure in (of.rest_mb, of.loaded_mb, of.idle_mb)]
-        against = show(results.ratio(name, "envoy", of.idle_mb), 2)
-        rows.append((name, *cells, against, show(results.figure(name, of.handshake_ms), 2)))
-    return rows
-
-
-def _that_have(results: Results, measure: of.Measure) -> Iterator[str]:
-    return (name for name in results.contenders if results.by_round(name, measure))
-
-
-def show(figure: Figure | None, digits: int = 1) -> str:
-    """``31.2 (30.8-32.0)``; one round has no spread; ``-`` where there is nothing."""
-    if figure is None:
-        return "-"
-    median, low, high = (f"{value:.{digits}f}" for value in (figure.median, figure.low, figure.high))
-    return median if figure.rounds == 1 else f"{median} ({low}-{high})"
-
-
 def checks(results: Results) -> str:
+    """For a terminal."""
+    return f"\nBefore measuring: is the work done?\n{table(check_rows(results))}"
+
+
+def check_rows(results: Results) -> list[Row]:
     """A row a case, a column a contender: what was seen, and how it is judged."""
-    columns = [results.checks[name] for name in results.contenders if name in results.checks]
     names = [name for name in results.contenders if name in results.checks]
     rows: list[Row] = [("case", *names)]
-    for cells in zip(*columns, strict=True):
+    for cells in zip(*(results.checks[name] for name in names), strict=True):
         seen = [cell.seen if cell.verdict is Verdict.OK else f"{cell.verdict} ({cell.seen})" for cell in cells]
         rows.append((cells[0].case, *seen))
-    return f"\nBefore measuring: is the work done?\n{table(rows)}"
+    return rows
 
 
 def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
-    """Everything, raw; ``summary`` has the medians that the budget speaks of."""
-    whole = {**about, "summary": results.summary(), **dataclasses.asdict(results)}
+    """Everything, raw; ``figures`` are the medians and spreads, ``summary`` those that the budget speaks of."""
+    whole = {**about, "summary": results.summary(), "figures": figures(results), **dataclasses.asdict(results)}
     path.write_text(json.dumps(whole, indent=1, default=dataclasses.asdict) + "\n")
+
+
+def figures(results: Results) -> dict[str, dict[str, Any]]:
+    """By contender and measure: the median, the least, the greatest, and of how many rounds."""
+    measures: dict[str, of.Measure] = {}
+    for scenario in (each for each in results.scenarios if each in LOADS):
+        for what in ("egress_us", "ingress_us", "total_us", "requests_per_s", "p50_ms", "p99_ms", "load_core"):
+            measures[f"{scenario}.{what}"] = of.of_load(scenario, what)
+    for scenario in (each for each in results.scenarios if each in RATES):
+        measures[f"{scenario}.cpu_us"] = of.rate_cpu_us(scenario)
+        measures |= {f"{scenario}.{each}_ms": of.at_rate(scenario, each) for each in PERCENTILES}
+    measures |= {"rest_mb": of.rest_mb, "loaded_mb": of.loaded_mb, "idle_mb": of.idle_mb}
+    measures |= {"handshake_ms": of.handshake_ms, "stream_cpu_s_per_gb": of.stream_cpu}
+    return {name: _figures(results, name, measures) for name in results.contenders}
+
+
+def _figures(results: Results, name: str, measures: Mapping[str, of.Measure]) -> dict[str, Figure]:
+    found = {label: results.figure(name, measure) for label, measure in measures.items()}
+    return {label: each for label, each in found.items() if each is not None}

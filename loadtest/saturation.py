@@ -1,4 +1,4 @@
-"""wrk at full speed, one thread, keep-alive: CPU microseconds per request of each proxy.
+"""wrk at full speed, one thread: CPU microseconds per request of each proxy.
 
 The latency is that of a closed loop at saturation: it shows queueing alike for all, and is not "added latency".
 """
@@ -8,13 +8,15 @@ import statistics
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest import backend, client, kernel
+from loadtest import client, kernel
+from loadtest.contenders.pair import Duty
 from loadtest.processes import MORTAL, Process, ProcessFailed
+from loadtest.shape import Shape
 from loadtest.stage import Running
 
 SCRIPT = Path(__file__).with_name("saturation.lua")
@@ -22,6 +24,7 @@ SLICE_S = 1  # a machine's speed changes within seconds: neighbours must be clos
 SPARE_S = 20.0
 ERRORS = ("connect", "read", "write", "status", "timeout")
 NOISY = 0.10  # of the proxies' core used by others: caches are shared, and ratios begin to move
+BUSY = 0.95  # from here on a core is full: what is left is the start and the end of a slice
 HIDDEN = "$TXN_TOKEN"
 
 
@@ -32,8 +35,7 @@ class Slice:
     requests: int
     seconds: float
     errors: dict[str, int]
-    p50_ms: float
-    p99_ms: float
+    percentiles_ms: dict[str, float]
     wall_s: float
     egress_s: float
     ingress_s: float
@@ -77,12 +79,18 @@ class Saturation:
     @property
     def p50_ms(self) -> float:
         """The median of the slices' medians."""
-        return statistics.median(each.p50_ms for each in self.slices)
+        return self.percentiles_ms["p50"]
 
     @property
     def p99_ms(self) -> float:
         """The median of the slices' 99th percentiles."""
-        return statistics.median(each.p99_ms for each in self.slices)
+        return self.percentiles_ms["p99"]
+
+    @property
+    def percentiles_ms(self) -> dict[str, float]:
+        """Each the median of the slices'."""
+        names = self.slices[0].percentiles_ms
+        return {name: statistics.median(each.percentiles_ms[name] for each in self.slices) for name in names}
 
     @property
     def proxies_core(self) -> float:
@@ -124,40 +132,60 @@ class Saturation:
         return "" if self.requests else "no request was answered"
 
 
-def command(wrk: str, port: int, token: str, *, connections: int) -> list[str]:
+def command(wrk: str, port: int, token: str, shape: Shape, connections: int, tokens: Path | None = None) -> list[str]:
     """As wrk is called; also for the reader of the JSON, with the token hidden."""
-    fields = [part for name, value in client.headers(token).items() for part in ("-H", f"{name}: {value}")]
-    url = f"http://{client.HOST}:{port}{backend.SMALL}"
-    return [wrk, "-t1", f"-c{connections}", f"-d{SLICE_S}s", "-s", str(SCRIPT), *fields, url]
+    given = {**client.headers(token), **shape.fields}
+    fields = [part for name, value in given.items() for part in ("-H", f"{name}: {value}")]
+    url = f"http://{client.HOST}:{port}{shape.path}"
+    call = [wrk, "-t1", f"-c{shape.connections or connections}", f"-d{SLICE_S}s", "-s", str(SCRIPT), *fields, url]
+    return [*call, "--", shape.method, str(shape.body_bytes), *([] if tokens is None else [str(tokens)])]
 
 
-def saturate(wrk: str, pair: Running, app: Process, connections: int) -> Slice:
-    """Run wrk against the egress for one slice; what the proxies used belongs to what wrk counted."""
-    call = command(wrk, pair.ports.egress, pair.material.token, connections=connections)
-    processes = [*pair.sides.values(), app]
-    cores = (pair.cores.proxies, pair.cores.load)
-    began, cpu, core = time.monotonic(), _cpu(processes), [kernel.core_time(each) for each in cores]
-    report = _wrk(call)
-    core_after = [kernel.core_time(each) for each in cores]
-    egress, ingress, behind = (after - before for after, before in zip(_cpu(processes), cpu, strict=True))
-    return Slice(
-        requests=report["requests"],
-        seconds=report["duration_us"] / 1e6,
-        errors={kind: report[kind] for kind in ERRORS if report[kind]},
-        p50_ms=report["p50_us"] / 1e3,
-        p99_ms=report["p99_us"] / 1e3,
-        wall_s=time.monotonic() - began,
-        egress_s=egress,
-        ingress_s=ingress,
-        backend_s=behind,
-        proxies_core=core_after[0].busy_since(core[0]),
-        load_core=core_after[1].busy_since(core[1]),
-        stolen=core_after[0].stolen_since(core[0]),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """A shape with what it needs: the program, the app behind it, and a file of tokens where each request has one."""
+
+    wrk: str
+    app: Process
+    shape: Shape
+    connections: int
+    tokens: Path | None = None
+    token_count: int = 0
+
+    def against(self, pair: Running) -> Slice:
+        """Run wrk against the egress for one slice; what the proxies used belongs to what wrk counted."""
+        watched = {**pair.sides, "app": self.app}
+        call = command(self.wrk, pair.ports.egress, pair.material.token, self.shape, self.connections, self.tokens)
+        cores = (pair.cores.proxies, pair.cores.load)
+        began, cpu, core = time.monotonic(), _cpu(watched), [kernel.core_time(each) for each in cores]
+        report = _wrk(call)
+        core_after = [kernel.core_time(each) for each in cores]
+        used = {name: after - cpu[name] for name, after in _cpu(watched).items()}
+        return Slice(
+            requests=report["requests"],
+            seconds=report["duration_us"] / 1e6,
+            errors=self._errors(pair, report),
+            percentiles_ms=report["percentiles_ms"],
+            wall_s=time.monotonic() - began,
+            egress_s=used.get("egress", 0.0),
+            ingress_s=used.get("ingress", 0.0),
+            backend_s=used["app"],
+            proxies_core=core_after[0].busy_since(core[0]),
+            load_core=core_after[1].busy_since(core[1]),
+            stolen=core_after[0].stolen_since(core[0]),
+        )
+
+    def _errors(self, pair: Running, report: Mapping[str, int]) -> dict[str, int]:
+        """As wrk counted them; and tokens that came twice to one that could remember them."""
+        errors = {kind: report[kind] for kind in ERRORS if report[kind]}
+        again = report["requests"] - self.token_count
+        if self.tokens is not None and again > 0 and Duty.TOKEN in pair.contender.duties:
+            errors["token was not new"] = again
+        return errors
 
 
-def _cpu(processes: Sequence[Process]) -> list[float]:
-    return [kernel.cpu_s(process.pid) for process in processes]
+def _cpu(processes: Mapping[str, Process]) -> dict[str, float]:
+    return {name: kernel.cpu_s(process.pid) for name, process in processes.items()}
 
 
 def _wrk(call: list[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _command(program: str, directory: Path, side: str, text: str) -> Command:
 NGINX = Contender(
     name="nginx",
     program="nginx",
-    duties=frozenset({Duty.MTLS, Duty.STREAMING}),
+    duties=frozenset({Duty.MTLS, Duty.STREAMING, Duty.KEPT}),
     prepare=prepare,
     notes={
         Duty.SERVER_ID: "no: chain and DNS name only",

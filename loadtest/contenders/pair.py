@@ -11,7 +11,7 @@ from loadtest.processes import Command
 CIPHER = "TLS_AES_128_GCM_SHA256"
 """The same suite for all: BoringSSL takes it first on a CPU with AES and cannot be told otherwise for TLS 1.3."""
 CURVE = "X25519"
-KEEPALIVE = 64  # idle upstream connections a proxy keeps, where it must be told: twice the load's connections
+KEEPALIVE = 512  # idle upstream connections a proxy keeps, where it must be told: twice what any scenario opens
 
 
 class Duty(StrEnum):
@@ -27,6 +27,7 @@ class Duty(StrEnum):
     IDENTITY_HEADER = "tells the app the caller's SPIFFE ID"
     METRICS = "metrics on"
     STREAMING = "streams bodies both ways"
+    KEPT = "keeps its connections to the next hop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class Site:
     directory: Path
     material: Material
     ports: Ports
+    tree: Path | None = None
+    """Where svidecar's package is taken from; None for the tree that the harness is part of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """A proxy in a role that can be measured."""
+    """A proxy in a role that can be measured; ``notes`` say why a duty is not done, or in which way it is."""
 
     name: str
     program: str

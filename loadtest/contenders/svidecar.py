@@ -1,13 +1,22 @@
-"""svidecar, both sides. TLS suite and curve are pinned from outside, by an OpenSSL configuration (config(5))."""
+"""svidecar, both sides. TLS suite and curve are pinned from outside, by an OpenSSL configuration (config(5)).
 
+As the image has it: with the hot path compiled, where there is a C compiler (``loadtest.build``); or as plain Python.
+"""
+
+import os
+import sys
 from pathlib import Path
 
 import yaml
 
-from loadtest.contenders.pair import CIPHER, CURVE, Contender, Duty, Pair, Site
+from loadtest.contenders.pair import CIPHER, CURVE, KEEPALIVE, Contender, Duty, Pair, Site
 from loadtest.material import EDGE, ORDERS, SCOPE, TRUST_DOMAIN, Credential
 from loadtest.processes import Command
 
+TREE = "SVIDECAR_LOADTEST_TREE"
+"""In the environment of a scenario that runs as a program of its own: the compiled copy."""
+PLAIN = Path(__file__).resolve().parents[2]
+"""The tree that this file is part of."""
 ROUTES = ("GET /orders/{id}", "GET /seen/{id}", "GET /files/{name}", "POST /uploads/{name}")
 
 OPENSSL = f"""\
@@ -22,23 +31,25 @@ Groups = {CURVE}
 """
 
 
-def prepare(program: str, site: Site) -> Pair:
-    """One process each."""
+def prepare(_program: str, site: Site) -> Pair:
+    """One process each, of this Python: the package is taken from ``site.tree``, whatever is installed."""
     pinned = site.directory / "openssl.cnf"
     pinned.write_text(OPENSSL)
     texts = {
         "egress": yaml.safe_dump(_egress(site), sort_keys=False),
         "ingress": yaml.safe_dump(_ingress(site), sort_keys=False),
     }
-    commands = [_command(program, site.directory, side, text, pinned) for side, text in texts.items()]
+    commands = [_command(site, side, text, pinned) for side, text in texts.items()]
     metrics = tuple(f"http://127.0.0.1:{port}/metrics" for port in (site.ports.spare[0], site.ports.spare[3]))
     return Pair(commands[0], commands[1], texts | {"openssl.cnf": OPENSSL}, metrics)
 
 
-def _command(program: str, directory: Path, side: str, text: str, pinned: Path) -> Command:
-    path = directory / f"svidecar-{side}.yaml"
+def _command(site: Site, side: str, text: str, pinned: Path) -> Command:
+    path = site.directory / f"svidecar-{side}.yaml"
     path.write_text(text)
-    return Command(f"svidecar {side}", (program, "run", "--config", str(path)), {"OPENSSL_CONF": str(pinned)})
+    environment = {"OPENSSL_CONF": str(pinned), "PYTHONPATH": str(site.tree or os.environ.get(TREE) or PLAIN)}
+    run = (sys.executable, "-P", "-m", "proxy", "run", "--config", str(path))  # -P: not the working directory's
+    return Command(f"svidecar {side}", run, environment)
 
 
 def _egress(site: Site) -> dict[str, object]:
@@ -48,6 +59,7 @@ def _egress(site: Site) -> dict[str, object]:
         "trust_domain": TRUST_DOMAIN,
         "identity": _identity(site, site.material.edge),
         "outbound": {"listen": f"127.0.0.1:{site.ports.egress}", "destinations": [destination]},
+        **_kept(),
         **_operators_ports(site.ports.spare[:3]),
     }
 
@@ -69,7 +81,16 @@ def _ingress(site: Site) -> dict[str, object]:
         },
         "tokens": {"audience": TRUST_DOMAIN, "keys": str(site.material.jwks)},
         "policy": [rule],
+        **_kept(),
         **_operators_ports(site.ports.spare[3:]),
+    }
+
+
+def _kept() -> dict[str, object]:
+    """Connections behind it are kept for as long, and as many, as every contender is told to."""
+    return {
+        "limits": {"upstream_idle_connections": KEEPALIVE},
+        "timeouts": {"app_idle": "1h", "upstream_idle": "1h", "idle": "1h"},
     }
 
 
@@ -82,4 +103,5 @@ def _operators_ports(ports: tuple[int, ...]) -> dict[str, object]:
     return {name: {"listen": f"127.0.0.1:{port}"} for name, port in zip(names, ports, strict=True)}
 
 
-SVIDECAR = Contender(name="svidecar", program="svidecar", duties=frozenset(Duty), prepare=prepare)
+SVIDECAR = Contender(name="svidecar", program="python", duties=frozenset(Duty), prepare=prepare)
+INTERPRETED = Contender(name="svidecar-interpreted", program="python", duties=frozenset(Duty), prepare=prepare)

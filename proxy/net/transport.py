@@ -25,8 +25,8 @@ INCOMING_BYTES = 8 * _RECORD_BYTES
 OUTGOING_BYTES = 4 * _RECORD_BYTES
 """What aiofastnet takes from and gives to the kernel at once, in whole TLS records.
 
-Its own default is 16 both ways. Measured with ``loadtest.spine --phases stream`` as CPU per GB beside Envoy's in the
-same run: 16/16 1.21, 8/4 1.01, 4/2 1.11. What is encrypted should still be in the cache when it is sent.
+Its own default is 16 both ways. Measured with ``python -m loadtest compare --scenarios streams`` as CPU per GB beside
+Envoy's in the same run: 16/16 1.21, 8/4 1.01, 4/2 1.11. What is encrypted should still be in the cache when it is sent.
 """
 
 

@@ -48,6 +48,8 @@ def test_each_bad_token_is_bad_in_one_way(made: material.Material) -> None:
         "expired": "ExpiredSignatureError",
         "elsewhere": "InvalidAudienceError",
         "scopeless": "orders.list",
+        "untyped": material.SCOPE,
+        "nameless": material.SCOPE,
     }
     assert jwt.get_unverified_header(made.token)["typ"] == "txntoken+jwt"
 

@@ -1,17 +1,18 @@
 """wrk's report, and what is made of it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from loadtest.saturation import HIDDEN, Saturation, Slice, command, parse
+from loadtest.shape import LOADS
 
 SLICE = Slice(
     requests=10,
     seconds=1.0,
     errors={},
-    p50_ms=1.0,
-    p99_ms=2.0,
+    percentiles_ms={"p50": 1.0, "p99": 2.0},
     wall_s=1.0,
     egress_s=300e-6,
     ingress_s=340e-6,
@@ -57,9 +58,25 @@ def test_a_turn_with_company_on_its_core_is_noisy() -> None:
     assert not crowded.bad
 
 
+def test_a_percentile_is_the_median_of_the_slices() -> None:
+    """One stalled second does not make it, and does not vanish where it is the rule."""
+    slow = replace(SLICE, percentiles_ms={"p50": 9.0, "p99": 90.0})
+    assert saturation(SLICE, SLICE, slow).p99_ms == 2.0
+    assert saturation(SLICE, slow, slow).p99_ms == 90.0
+
+
 def test_the_command_sends_host_and_token() -> None:
     """And the one for readers hides the token."""
-    call = command("wrk", 1, HIDDEN, connections=32)
+    call = command("wrk", 1, HIDDEN, LOADS["one-token"], 32)
     assert call[call.index("-H") + 1] == "Host: orders"
     assert f"Txn-Token: {HIDDEN}" in call
-    assert call[-1] == "http://127.0.0.1:1/orders/1"
+    assert call[call.index("--") - 1] == "http://127.0.0.1:1/orders/1"
+    assert call[-2:] == ["GET", "0"]
+
+
+def test_a_shape_says_how_it_is_sent() -> None:
+    """Its own connections before the plan's; a body; a file of tokens; a connection for each request."""
+    assert "-c256" in command("wrk", 1, HIDDEN, LOADS["connections-256"], 32)
+    assert command("wrk", 1, HIDDEN, LOADS["put-64k"], 32)[-2:] == ["POST", "65536"]
+    assert command("wrk", 1, HIDDEN, LOADS["new-token"], 32, Path("/tokens"))[-1] == "/tokens"
+    assert "Connection: close" in command("wrk", 1, HIDDEN, LOADS["new-connection"], 32)
