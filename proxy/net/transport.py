@@ -12,10 +12,10 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar
 
-import aiofastnet
 import uvloop
 
 from proxy.net.loop import FastLoop
+from proxy.net.reads import aiofastnet
 
 SHUTDOWN_S = 2.0
 """How long a closing TLS connection waits for the other side's close_notify."""
