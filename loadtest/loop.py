@@ -124,7 +124,7 @@ async def _run(folder: Path, *, profile: bool) -> None:
     material = make(folder)
     settings = load_text(CONFIG, folder, {})
     sidecar = Sidecar(settings, asyncio.get_running_loop())
-    sidecar.source.load()
+    sidecar.source.begin()
     await sidecar.keys.load()
     if sidecar.inbound is None or sidecar.outbound is None or sidecar.inbound_door is None:
         raise SystemExit("the configuration of this benchmark has both directions")

@@ -6,7 +6,6 @@ that a port in use is told at once; then identity and keys, for which it waits a
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
@@ -22,20 +21,22 @@ from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
-from proxy.errors import IdentityInvalid
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
 from proxy.identity.bundle import Bundles
+from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
-from proxy.identity.sources.files import FilesSource
+from proxy.identity.sources.choose import choose_source
+from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity, IdentityStore
 from proxy.net.deadlines import Deadlines
 from proxy.net.lifetimes import Lifetimes
 from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
+from proxy.observe.agent import AgentMetrics
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.trace import TraceIds
@@ -43,6 +44,7 @@ from proxy.policy.compile import compile_destinations, compile_policy
 from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
 from proxy.tls.contexts import TlsContexts
+from proxy.tokens.assertion import make_assertions
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
@@ -71,7 +73,7 @@ class Sidecar:
         self.health = Health(_gates(settings))
         self.store = IdentityStore()
         self.contexts = TlsContexts(self.store, settings.tls)
-        self.source = FilesSource(settings.identity, self.store, time.time, self._identity_loaded)
+        self.source = self._make_source()
         self.ports: dict[str, int] = {}
         self.end_wanted = asyncio.Event()
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
@@ -95,11 +97,22 @@ class Sidecar:
         self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
+        self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.token_service = self._make_token_service(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
     # ---- parts
+
+    def _make_source(self) -> IdentitySource:
+        agent = AgentMetrics(self.metrics, time.time)
+        told = Told(
+            loaded=self._identity_loaded,
+            taken_back=self._identity_taken_back,
+            stream=agent.stream,
+            failed=agent.failed,
+        )
+        return choose_source(self.settings.identity, self.store, time.time, random.random, told)
 
     def _make_runtime(self, direction: str) -> Runtime:
         return Runtime(
@@ -123,6 +136,7 @@ class Sidecar:
             self.keys,
             time.time,
             random.random,
+            assertion=self.assertions.obtain if self.assertions else None,
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
@@ -187,6 +201,7 @@ class Sidecar:
             sections=self._sections,
             names=self._names,
             drain=self.end_wanted.set,
+            identity=lambda: held_as_data(self.store),
         )
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
@@ -198,9 +213,10 @@ class Sidecar:
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
         self._lag.start()
-        with contextlib.suppress(IdentityInvalid):  # said by the source, and looked at again
-            self.source.load()
+        self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
+        if self.assertions is not None:
+            self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
@@ -246,6 +262,13 @@ class Sidecar:
         self._bundles = identity.bundles
         self.health.set(Gate.SVID, ok=True, detail=str(identity.svid.spiffe_id))
         self.health.set(Gate.BUNDLE, ok=True, detail=", ".join(sorted(identity.bundles)))
+
+    def _identity_taken_back(self, detail: str) -> None:
+        """We are nobody now: no new handshake, and whoever we showed our SVID to is told to come again later."""
+        _log.error("identity: our SVID was taken away: %s", detail)
+        self.metrics.svid_not_after.set(time.time())
+        self._bundles = None
+        self._verify_anew()
 
     def _verify_anew(self) -> None:
         """Other authorities or CRLs: whoever they prove no more is out, on either side."""
@@ -346,6 +369,7 @@ class Sidecar:
             await self.token_service.close()
         self._fetch.close()
         await self.tasks.close()
+        self.source.close()
         self.deadlines.close()
         self.access_log.close()
 

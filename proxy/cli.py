@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
     _authority_entry(verbs)
     _wait_entry(verbs)
+    _identity_entry(verbs)
     _json_option(_entry(verbs, "version", _version, "say which svidecar this is"))
     return parser
 
@@ -112,6 +113,16 @@ def _wait_entry(verbs: "Verbs") -> None:
     wait = _entry(verbs, "wait", _wait, "come back when a sidecar is ready")
     wait.add_argument("--url", metavar="URL", help="its readiness (default: http://127.0.0.1:15021/healthz/ready)")
     wait.add_argument("--timeout", metavar="SECONDS", help="how long to wait; 0 looks once (default: 60)")
+
+
+def _identity_entry(verbs: "Verbs") -> None:
+    identity = verbs.add_parser("identity", help="about our SVID", description="About our SVID.")
+    about = identity.add_subparsers(title="verbs", metavar="VERB", required=True)
+    show = _entry(about, "show", _identity_show, "say who we are, until when, and whom we trust")
+    whence = show.add_mutually_exclusive_group()
+    whence.add_argument("--config", type=Path, metavar="F", help="ask the sidecar of this YAML, or else its source")
+    whence.add_argument("--socket", metavar="S", help="ask this agent (default: SPIFFE_ENDPOINT_SOCKET)")
+    _json_option(show)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -184,6 +195,27 @@ def _wait(options: argparse.Namespace) -> int:
 
     given = {"--url": options.url, "--timeout": options.timeout}
     return wait([f"{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _identity_show(options: argparse.Namespace) -> int:
+    from proxy.admin.show import show_agent, show_held
+    from proxy.config.load import load
+    from proxy.config.problem import ConfigInvalid
+    from proxy.identity.settings import WorkloadApiSettings
+    from proxy.workload_api.endpoint import ENDPOINT_VARIABLE
+
+    if options.config is None:
+        socket = options.socket or os.environ.get(ENDPOINT_VARIABLE, "")
+        if not socket:
+            print(f"name a YAML by --config or an agent by --socket, or set {ENDPOINT_VARIABLE}", file=sys.stderr)
+            return USAGE
+        return show_agent(WorkloadApiSettings(socket=socket), as_json=options.json)
+    try:
+        settings = load(options.config, os.environ)
+    except ConfigInvalid as invalid:
+        return _refused(options.config, invalid)
+    admin = settings.admin
+    return show_held(settings.identity, admin.admin_host, admin.admin_port, as_json=options.json)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -24,7 +24,8 @@ class AdminHandlers:
     """One handler for each port. HEAD comes to them as GET.
 
     ``sections``: what the status page shows besides the gates, rows by title. ``names``: what is configured, by kind;
-    names only, for values may be secrets. ``drain`` begins it and returns at once.
+    names only, for values may be secrets. ``identity``: what we hold, without a key. ``drain`` begins it and
+    returns at once.
     """
 
     service: str
@@ -33,6 +34,7 @@ class AdminHandlers:
     sections: Callable[[], Mapping[str, Rows]]
     names: Callable[[], Mapping[str, Sequence[str]]]
     drain: Callable[[], None]
+    identity: Callable[[], Mapping[str, object]] = dict
     _scrapes: Scrapes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +66,8 @@ class AdminHandlers:
             return self._health(request)
         if request.path == "/metrics":
             return await self._metrics(request)
+        if request.path == "/identity":
+            return _json(200, self.identity())
         return self._config() if request.path == "/config" else self._page()
 
     async def _metrics(self, request: Request) -> Response:
@@ -102,6 +106,7 @@ _ADMIN_PATHS = {
     **_HEALTH_PATHS,
     "/metrics": "metrics for Prometheus",
     "/config": "names of what is configured",
+    "/identity": "our SVID and the bundles that we trust, without the key",
     "/drain": "POST: stop taking new requests, end when the last is done",
 }
 

@@ -11,6 +11,7 @@ from proxy.flow.settings import ListenerSettings
 from proxy.identity.sources.file_set import read_set
 from proxy.tokens.keys import KeySet
 from proxy.tokens.source import FileSource
+from proxy.workload_api.endpoint import parse_endpoint
 
 Advice = tuple[str, str]
 """Path in the YAML, and what is to be said about it."""
@@ -34,6 +35,11 @@ def is_url(keys: str) -> bool:
 
 
 def _identity(settings: SidecarSettings, now: float) -> Iterator[Advice]:
+    if settings.identity.workload_api is not None:
+        path = parse_endpoint(settings.identity.workload_api.socket).path
+        if path and not Path(path).is_socket():
+            yield "identity", f"there is no socket at {path} now: until there is one, the sidecar waits for its agent"
+        return
     try:
         read_set(settings.identity, now)
     except IdentityInvalid as error:

@@ -1,5 +1,6 @@
 """Good values -> the frozen Settings of every room. Nothing is refused here any more."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,14 @@ from typing import Any
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import HostPort, parse_url
 from proxy.config.allowed import OUTBOUND_LISTEN
+from proxy.config.identity import identity_settings
 from proxy.config.schema import SIDECAR
-from proxy.config.sections import FILES, INBOUND_LISTEN, TOKENS
+from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.tuning import LIMITS, OUTBOUND_POOL, SHUTDOWN, TIMEOUTS, TLS
 from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, Timeouts
 from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
-from proxy.identity.settings import FilesSettings, IdentitySettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
 from proxy.policy.settings import DestinationSettings, PolicySettings
@@ -25,12 +26,12 @@ from proxy.upstream.settings import PoolSettings
 Values = dict[str, Any]
 
 
-def build(values: Values, base_dir: Path) -> SidecarSettings:
+def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> SidecarSettings:
     """All of it. ``values`` have passed the schema and the cross-checks."""
     return SidecarSettings(
         service=values["service"],
         event_loop=values.get("event_loop", EventLoop.FAST),
-        identity=_identity(values, base_dir),
+        identity=identity_settings(values, base_dir, environ),
         tls=TlsSettings(**TLS.gather(values.get("tls", {}), TlsSettings)),
         lifetime=LifetimeSettings(**TLS.gather(values.get("tls", {}), LifetimeSettings)),
         tokens=_tokens(values, base_dir),
@@ -53,20 +54,6 @@ def destinations(values: Values) -> tuple[DestinationSettings, ...]:
     """Whom the app may call."""
     found: tuple[DestinationSettings, ...] = values.get("outbound", {}).get("destinations", ())
     return found
-
-
-def _identity(values: Values, base_dir: Path) -> IdentitySettings:
-    written = values["identity"]["files"]
-    files = FilesSettings(
-        svid=base_dir / written["svid"],
-        key=base_dir / written["key"],
-        bundle=base_dir / written["bundle"],
-        federated={domain: base_dir / path for domain, path in written.get("federated", {}).items()},
-        crl=base_dir / written["crl"] if "crl" in written else None,
-        federated_crls={domain: base_dir / path for domain, path in written.get("federated_crls", {}).items()},
-        **FILES.gather(written, FilesSettings),
-    )
-    return IdentitySettings(trust_domain=values["trust_domain"], files=files)
 
 
 def _tokens(values: Values, base_dir: Path) -> TokenSettings:

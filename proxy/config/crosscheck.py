@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
 from proxy.config.draft import Draft
+from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
 from proxy.policy.settings import PolicySettings
 
@@ -15,7 +16,7 @@ _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 def crosscheck(draft: Draft) -> None:
     """Note in ``draft`` everything that does not fit together."""
-    for rule in (_directions, _inbound_needs, _tokens, _token_service, _trust_domains, _ports, _loops):
+    for rule in (check_identity, _directions, _inbound_needs, _tokens, _token_service, _trust_domains, _ports, _loops):
         rule(draft)
     _policy(draft)
     _destinations(draft)
@@ -52,6 +53,9 @@ def _tokens(draft: Draft) -> None:
 
 
 def _token_service(draft: Draft) -> None:
+    service = draft.get("tokens.service")
+    if service and service.jwt_svid_audience and not from_agent(draft):
+        draft.refuse("tokens.service.jwt_svid_audience", "needs the Workload API: files hold no JWT-SVID")
     if draft.is_written("tokens.service"):
         return
     for index, destination in draft.items("outbound.destinations"):
@@ -75,7 +79,7 @@ def _trust_domains(draft: Draft) -> None:
             draft.refuse(f"{_FILES}.federated_crls.{name}", f"is not one of the federated trust domains: {advice}")
     for path, spiffe_id in _expected_identities(draft):
         domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]
-        if domain not in known:
+        if domain not in known and not from_agent(draft):
             draft.refuse(
                 path,
                 "is of a trust domain without a bundle: it could never be believed; mend the name, or add its bundle "

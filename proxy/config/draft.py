@@ -1,7 +1,7 @@
 """What was read so far, before anybody knows whether it holds together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.config.address import HostPort
@@ -27,6 +27,7 @@ class Draft:
     lines: Mapping[str, int]
     expanded: Mapping[str, Scalar]
     root: Place
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, path: str) -> Any:
         """The good value at ``a.b.c``; None if there is none."""

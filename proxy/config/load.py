@@ -57,10 +57,10 @@ def _load(text: str, base_dir: Path, environ: Mapping[str, str]) -> Loaded:
     expanded = {path: node for path, _, node in written if isinstance(node, Scalar) and node.variables}
     values = SIDECAR.read(document, root)
     if not isinstance(values, Bad):
-        crosscheck(Draft(values=values, lines=lines, expanded=expanded, root=root))
+        crosscheck(Draft(values=values, lines=lines, expanded=expanded, root=root, environ=environ))
     if isinstance(values, Bad) or root.problems:
         raise ConfigInvalid(in_order(root.problems))
-    return Loaded(settings=build(values, base_dir), lines=lines)
+    return Loaded(settings=build(values, base_dir, environ), lines=lines)
 
 
 def _read(path: Path) -> bytes:

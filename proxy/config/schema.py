@@ -7,7 +7,7 @@ not repeated here; they stand in the Settings of the rooms, beside their reasons
 from collections import defaultdict
 
 from proxy.config.allowed import OUTBOUND, POLICY
-from proxy.config.sections import FILES_EXAMPLE, IDENTITY, INBOUND, TOKENS
+from proxy.config.sections import IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, ListOf, Record, Section
 from proxy.config.tuning import ADMIN, HEALTH, LIMITS, METRICS, SHUTDOWN, TIMEOUTS, TLS
@@ -45,7 +45,7 @@ SIDECAR = Section(
             required="service: orders",
         ),
         Key("trust_domain", trust_domain(), "The own trust domain.", required="trust_domain: example.org"),
-        Key("identity", IDENTITY, "Where the SVID comes from.", required=f"identity: {{{FILES_EXAMPLE}}}"),
+        Key("identity", IDENTITY, "Where the SVID comes from.", fallback="the agent of `SPIFFE_ENDPOINT_SOCKET`"),
         Key("inbound", INBOUND, "From the mesh to the app.", fallback="not there"),
         Key("outbound", OUTBOUND, "From the app to the mesh.", fallback="not there"),
         Key("tokens", TOKENS, "Which transaction tokens are believed; required with inbound.", fallback="none"),

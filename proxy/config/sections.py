@@ -6,6 +6,7 @@ from proxy.config.shape import Key, Record, Section, TableOf
 from proxy.config.value import choice, text
 from proxy.config.word import (
     app_url,
+    endpoint,
     file_path,
     https_url,
     keys_location,
@@ -59,25 +60,40 @@ FILES = Section(
 
 FILES_EXAMPLE = "files: {svid: svid.pem, key: svid_key.pem, bundle: svid_bundle.pem}"
 
-_LATER_SOURCE = (
-    "belongs to a later release; for now let spiffe-helper or svidecar authority write files, and "
-    f"name them with {FILES_EXAMPLE}"
+WORKLOAD_API = Section(
+    (
+        Key(
+            "socket",
+            endpoint(),
+            "Where the agent listens: unix:///path or tcp://IP:port.",
+            fallback="SPIFFE_ENDPOINT_SOCKET",
+        ),
+        Key(
+            "hint",
+            text("a hint", "internal", longest=1024),
+            "Of several SVIDs, use the one that has this hint.",
+            fallback="the first one",
+        ),
+    )
 )
+
+WORKLOAD_API_EXAMPLE = "workload_api: {socket: unix:///run/spire/agent/public/api.sock}"
 
 IDENTITY = Section(
     (
         Key(
             "source",
-            choice(of=("files",), later={"workload_api": _LATER_SOURCE}),
+            choice(of=("files", "workload_api")),
             "Where the identity comes from.",
-            fallback="files",
+            fallback="the section that is written, or the agent of `SPIFFE_ENDPOINT_SOCKET`",
         ),
         Key(
             "files",
             FILES,
             "PEM files as spiffe-helper writes them; a rotation is taken when the set is whole.",
-            required=FILES_EXAMPLE,
+            fallback="not used",
         ),
+        Key("workload_api", WORKLOAD_API, "A SPIFFE agent, followed by its stream.", fallback="not used"),
     )
 )
 
@@ -109,6 +125,13 @@ _SERVICE = Record(
         ),
         Key("spiffe_id", spiffe_id(), "Who must answer there.", required="spiffe_id: spiffe://example.org/tts"),
         Key("timeout", duration(0.1, MINUTE), "For one exchange.", into=(ServiceSettings, "timeout_s")),
+        Key(
+            "jwt_svid_audience",
+            text("an audience", "https://tts.example.org"),
+            "Show a JWT-SVID too, for this audience: the service's issuer identifier. Needs the Workload API.",
+            into=(ServiceSettings, "jwt_svid_audience"),
+            fallback="the X509-SVID alone",
+        ),
     ),
 )
 

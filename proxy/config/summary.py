@@ -25,7 +25,12 @@ def summarise(settings: SidecarSettings) -> list[str]:
 
 
 def _identity(settings: SidecarSettings) -> Iterator[str]:
-    files = settings.identity.files
+    api, files = settings.identity.workload_api, settings.identity.files
+    if api is not None:
+        which = f"the SVID with the hint {api.hint}" if api.hint else "its first SVID"
+        yield f"identity: {which} of the agent at {api.socket}, followed by its stream"
+    if files is None:
+        return
     yield f"identity: SVID {_file(files.svid)}, key {_file(files.key)}, bundle {_file(files.bundle)}"
     for domain, path in files.federated.items():
         yield f"  trusts {domain} by {_file(path)}"

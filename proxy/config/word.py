@@ -4,6 +4,7 @@ from proxy.config.address import HostPort, is_ip, is_loopback, parse_host, parse
 from proxy.config.value import Later, Unfit, Value, text
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId, parse_trust_domain
 from proxy.policy.authority import InvalidAuthority, parse_authority
+from proxy.workload_api.endpoint import InvalidEndpoint, parse_endpoint
 
 
 def listen_address() -> Value[HostPort]:
@@ -49,6 +50,15 @@ def spiffe_id() -> Value[str]:
 def trust_domain() -> Value[str]:
     """The name of a trust domain."""
     return Value(expected="a trust domain", example="example.org", parse=_parse_trust_domain)
+
+
+def endpoint() -> Value[str]:
+    """The address of a Workload API."""
+    return Value(
+        expected="the address of a Workload API",
+        example="unix:///run/spire/agent/public/api.sock",
+        parse=_parse_endpoint,
+    )
 
 
 def scope() -> Value[str]:
@@ -141,6 +151,13 @@ def _parse_spiffe_id(raw: str) -> str:
     if not parsed.path:
         raise Unfit("names a trust domain; a workload has a path too, such as spiffe://example.org/ledger")
     return raw
+
+
+def _parse_endpoint(raw: str) -> str:
+    try:
+        return str(parse_endpoint(raw))
+    except InvalidEndpoint as why:
+        raise Unfit(f"is refused: it {why}") from None
 
 
 def _parse_trust_domain(raw: str) -> str:

@@ -71,8 +71,8 @@ class Inbound:
         return InboundConnection(listener, self)
 
     def judge_anew(self, now: float) -> None:
-        """Judge the peer of every connection by the newest bundles and the newest policy."""
-        proofs = Proofs(self.store.require().bundles, now)
+        """Judge the peer of every connection by the newest bundles and policy. Without an identity, all end."""
+        proofs = Proofs(self.store.trusted, now)
         self.lifetimes.judge(lambda connection: connection.judge(proofs))
 
 

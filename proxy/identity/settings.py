@@ -21,8 +21,17 @@ class FilesSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadApiSettings:
+    """Where the agent listens, and which of several identities is ours."""
+
+    socket: str  # unix:///path or tcp://IP:port
+    hint: str = ""  # empty: the first, which is the default one (Workload API 5.2.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IdentitySettings:
-    """Who we are, and the source of the proof."""
+    """Who we are, and the source of the proof: files, or else the Workload API."""
 
     trust_domain: str
-    files: FilesSettings
+    files: FilesSettings | None = None
+    workload_api: WorkloadApiSettings | None = None

@@ -25,23 +25,30 @@ Listener = Callable[[Identity], None]
 class IdentityStore:
     """Holds the current identity and tells others of a new one."""
 
-    __slots__ = ("_current", "_listeners", "_preparers")
+    __slots__ = ("_current", "_generation", "_listeners", "_preparers", "_withdrawals")
 
     def __init__(self) -> None:
         self._current: Identity | None = None
+        self._generation = 0
+        self._withdrawals: list[Callable[[], None]] = []
         self._preparers: list[Listener] = []
         self._listeners: list[Listener] = []
 
     @property
     def current(self) -> Identity | None:
-        """The last good identity, which may have expired; None before the first."""
+        """The last good identity, which may have expired; None before the first, and when it was taken away."""
         return self._current
 
     def require(self) -> Identity:
-        """Return the current identity. Raises NotReady before the first."""
+        """Return the current identity. Raises NotReady where there is none."""
         if self._current is None:
-            raise NotReady("no SVID is loaded yet")
+            raise NotReady("our SVID was taken away" if self._generation else "no SVID is loaded yet")
         return self._current
+
+    @property
+    def trusted(self) -> Bundles:
+        """The bundles of the current identity; without one, nobody is trusted."""
+        return self._current.bundles if self._current else {}
 
     def prepare(self, callback: Listener) -> None:
         """Have ``callback`` build aside from each identity that is about to be taken.
@@ -54,14 +61,24 @@ class IdentityStore:
         """Have ``callback`` told of each new identity, once it is current. It must not raise."""
         self._listeners.append(callback)
 
+    def on_withdrawal(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` told when the identity was taken away. It must not raise."""
+        self._withdrawals.append(callback)
+
+    def withdraw(self) -> None:
+        """Cease to use the identity: whoever gave it says that it is ours no more."""
+        if self._current is not None:
+            self._current = None
+            for callback in self._withdrawals:
+                callback()
+
     def replace(self, svid: X509Svid, bundles: Bundles, now: float) -> Identity:
         """Take a new identity, if all of it is good. Raises IdentityInvalid, and then the old one stays."""
         _check(svid, bundles, now)
-        generation = self._current.generation + 1 if self._current else 1
-        identity = Identity(svid=svid, bundles=bundles, generation=generation, loaded_at=now)
+        identity = Identity(svid=svid, bundles=bundles, generation=self._generation + 1, loaded_at=now)
         for prepare in self._preparers:
             prepare(identity)
-        self._current = identity
+        self._current, self._generation = identity, identity.generation
         for listener in self._listeners:
             listener(identity)
         return identity

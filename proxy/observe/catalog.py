@@ -74,6 +74,10 @@ class Metrics(Collector):
         self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
         self._crls = self._gauges("svidecar_crl_next_update_seconds")
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
+        self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
+        self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
+        self._agent_errors = self._counters("svidecar_workload_api_errors_total")
+        self._agent_last_errors = self._gauges("svidecar_workload_api_last_error_seconds")
         self.keys_age = self._family("svidecar_keys_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self.tls_context_generations = self._family("svidecar_tls_context_generations", Kind.GAUGE, Reading).learn(())
         self._reloads = self._counters("svidecar_reload_total")
@@ -187,6 +191,23 @@ class Metrics(Collector):
     def crl_next_update(self, trust_domain: str) -> Gauge:
         """When the first CRL of this trust domain grows old."""
         return self._crls.learn((trust_domain,))
+
+    def agent_stream(self, stream: str) -> Gauge:
+        """Whether this stream of the agent is open and has brought something."""
+        self._agent_reconnects.learn((stream,))  # from zero, beside it
+        return self._agent_streams.learn((stream,))
+
+    def agent_reconnects(self, stream: str) -> Counter:
+        """How often this stream was opened again after it had worked."""
+        return self._agent_reconnects.learn((stream,))
+
+    def agent_errors(self, stream: str, kind: str) -> Counter:
+        """Failures of a stream or call of the agent. ``kind``: one of ``workload_api.failure.Failure``."""
+        return self._agent_errors.learn((stream, kind))
+
+    def agent_last_error(self, stream: str, kind: str) -> Gauge:
+        """When that failure was last seen."""
+        return self._agent_last_errors.learn((stream, kind))
 
     def reload(self, result: Literal["ok", "failed"]) -> Counter:
         """Reloads of anything that is built aside and swapped whole."""

@@ -148,6 +148,30 @@ TABLE = (
         help="Since the identity in use (SVID and bundles) was loaded.",
     ),
     Declaration(
+        name="svidecar_workload_api_stream_open",
+        kind=Kind.GAUGE,
+        help="1 while a stream of the SPIFFE agent is open and has brought something.",
+        labels=("stream",),
+    ),
+    Declaration(
+        name="svidecar_workload_api_reconnects_total",
+        kind=Kind.COUNTER,
+        help="Streams of the SPIFFE agent opened again after they had worked.",
+        labels=("stream",),
+    ),
+    Declaration(
+        name="svidecar_workload_api_errors_total",
+        kind=Kind.COUNTER,
+        help="Failures of streams and calls of the SPIFFE agent.",
+        labels=("stream", "kind"),
+    ),
+    Declaration(
+        name="svidecar_workload_api_last_error_seconds",
+        kind=Kind.GAUGE,
+        help="When a failure of that kind was last seen, in seconds since 1970.",
+        labels=("stream", "kind"),
+    ),
+    Declaration(
         name="svidecar_keys_age_seconds",
         kind=Kind.GAUGE,
         help="Since the token keys in use were loaded or confirmed.",

@@ -14,8 +14,8 @@ from proxy.identity.certificate import find, public_key, read_extensions
 from proxy.identity.store import Identity
 
 
-def tls_anchors(identity: Identity) -> bytes:
-    """Return the authorities of all bundles as concatenated DER, our own first, without those that shadow others."""
+def tls_anchors(identity: Identity) -> list[bytes]:
+    """Return the authorities of all bundles as DER, our own first, without those that shadow others."""
     own = identity.svid.spiffe_id.trust_domain
     known = [*identity.bundles[own].authorities, *identity.svid.certificates[1:]]
     anchors = list(identity.bundles[own].by_der)
@@ -24,7 +24,7 @@ def tls_anchors(identity: Identity) -> bytes:
         taken = [authority for authority in bundle.authorities if not any(_shadows(authority, k) for k in known)]
         known += taken
         anchors += [authority.public_bytes(Encoding.DER) for authority in taken]
-    return b"".join(dict.fromkeys(anchors))
+    return list(dict.fromkeys(anchors))
 
 
 def _shadows(authority: x509.Certificate, known: x509.Certificate) -> bool:

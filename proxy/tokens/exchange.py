@@ -12,6 +12,7 @@ from proxy.tokens.fetch import Answer
 TXN_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105 - a name of the standard
 UNSIGNED_JSON_TYPE: Final = "urn:ietf:params:oauth:token-type:unsigned_json"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Four times the largest token that we take by default, and the few words around it."""
@@ -40,12 +41,14 @@ class Want:
     scopes: tuple[str, ...]
 
 
-def request_body(want: Want, audience: str) -> bytes:
+def request_body(want: Want, audience: str, assertion: str = "") -> bytes:
     """Return the form of the request.
 
     The subject is the workload itself, told as ``unsigned_json``: what vouches for it is the TLS client certificate,
-    whose SPIFFE ID ``client_id`` repeats, as RFC 8705 section 2 demands.
+    whose SPIFFE ID ``client_id`` repeats, as RFC 8705 section 2 demands; and, where there is one, the JWT-SVID in
+    ``assertion``.
     """
+    proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion} if assertion else {}
     return urlencode(
         {
             "grant_type": EXCHANGE_GRANT,
@@ -55,6 +58,7 @@ def request_body(want: Want, audience: str) -> bytes:
             "subject_token": json.dumps({"sub": want.subject}, separators=(",", ":")),
             "subject_token_type": UNSIGNED_JSON_TYPE,
             "client_id": want.subject,
+            **proof,
         }
     ).encode()
 

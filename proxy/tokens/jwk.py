@@ -1,7 +1,8 @@
 """One JWK (RFC 7517), read into a key that is bound to its one algorithm.
 
-``use`` must be ``sig`` or absent. ``jwt-svid`` is refused as well: whoever may sign JWT-SVIDs is the SPIFFE server,
-not the Transaction Token Service, and a key that serves both would make each able to speak for the other.
+For transaction tokens ``use`` must be ``sig`` or absent. ``jwt-svid`` is refused as well: whoever may sign JWT-SVIDs is
+the SPIFFE server, not the Transaction Token Service, and a key that serves both would make each able to speak for the
+other. For JWT-SVIDs it is the other way round.
 """
 
 from collections.abc import Mapping
@@ -42,6 +43,11 @@ _CURVES: Final[Mapping[str, tuple[str, ec.EllipticCurve]]] = {
 }
 
 
+SIG: Final = "sig"
+JWT_SVID: Final = "jwt-svid"
+"""What a set of keys may be for. A JWK without ``use`` is one for ``sig``."""
+
+
 class UnusableKey(ValueError):
     """This key cannot verify a token, or must not; the message is the rule."""
 
@@ -56,20 +62,22 @@ class Key:
     check: Check = field(repr=False, compare=False)
 
 
-def read_jwk(jwk: object) -> Key:
-    """Read one member of a JWK Set. Raises UnusableKey."""
+def read_jwk(jwk: object, use: str = SIG) -> Key:
+    """Read one member of a JWK Set that is to be used for SIG or JWT_SVID. Raises UnusableKey."""
     if not isinstance(jwk, dict):
         raise UnusableKey("not an object")
     if not _PRIVATE.isdisjoint(jwk):
         raise UnusableKey("secret or private parts in a published set")
-    if jwk.get("use", "sig") != "sig":
-        raise UnusableKey("use is not sig")
+    if jwk.get("use", SIG) != use:
+        raise UnusableKey(f"use is not {use}")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         raise UnusableKey("key_ops lacks verify")
     kid = _string(jwk, "kid") if "kid" in jwk else None
     if kid == "":
         raise UnusableKey("kid is empty")
+    if kid is None and use == JWT_SVID:
+        raise UnusableKey("a key for JWT-SVIDs must have a kid")  # Trust Domain and Bundle 4.2.2
     return Key(kid, *_read_material(jwk))
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from proxy.errors import KeysInvalid, TokenUnknownKey
 from proxy.tokens.encoding import read_json_object
-from proxy.tokens.jwk import Key, UnusableKey, read_jwk
+from proxy.tokens.jwk import SIG, Key, UnusableKey, read_jwk
 
 MAX_SET_BYTES: Final = 256 * 1024
 """A key with its certificate chain is about 8 KB; thirty of those, and nothing that could fill the memory."""
@@ -29,14 +29,14 @@ class KeySet:
     _by_kid: Mapping[str, Key] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def parse(cls, jwks: bytes) -> "KeySet":
-        """Read a JWK Set.
+    def parse(cls, jwks: bytes, use: str = SIG) -> "KeySet":
+        """Read a JWK Set, of which the keys for ``use`` are taken.
 
         Raises:
             KeysInvalid: it is no JWK Set, two usable keys have one kid, or none is usable.
 
         """
-        keys, refused = _read_members(jwks)
+        keys, refused = _read_members(jwks, use)
         if not keys:
             raise KeysInvalid("; ".join(["no key of the JWK Set can verify a token", *refused]))
         by_kid = {key.kid: key for key in keys if key.kid is not None}
@@ -65,12 +65,12 @@ class KeySet:
         return self.keys[0]
 
 
-def _read_members(jwks: bytes) -> tuple[list[Key], list[str]]:
+def _read_members(jwks: bytes, use: str) -> tuple[list[Key], list[str]]:
     keys: list[Key] = []
     refused: list[str] = []
     for number, member in enumerate(_members(jwks), 1):
         try:
-            keys.append(read_jwk(member))
+            keys.append(read_jwk(member, use))
         except UnusableKey as error:
             refused.append(f"key {number}: {error}")
     return keys, refused

@@ -10,6 +10,7 @@ class ServiceSettings:
     url: str
     spiffe_id: str
     timeout_s: float = 5.0
+    jwt_svid_audience: str | None = None  # show a JWT-SVID for it too; None: the X509-SVID of the connection is all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

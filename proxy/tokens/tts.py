@@ -8,7 +8,7 @@ A token is asked for anew at about 80 % of its life, by whoever recalls it then,
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from proxy.errors import (
@@ -77,6 +77,7 @@ class TokenService:
         now: Callable[[], float],
         jitter: Callable[[], float],
         *,
+        assertion: Callable[[], Awaitable[str]] | None = None,
         on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
     ) -> None:
         if settings.service is None or not settings.service.url.lower().startswith("https://"):
@@ -91,6 +92,7 @@ class TokenService:
         self._keys = keys
         self._now = now
         self._jitter = jitter
+        self._assertion = assertion
         self._on_exchange = on_exchange
         self._entries: dict[Want, _Entry] = {}
         self._tasks = Tasks("token service")
@@ -178,12 +180,13 @@ class TokenService:
         return raw, token.exp
 
     async def _ask(self, want: Want) -> Answer:
+        assertion = await self._assertion() if self._assertion else ""
         try:
             return await self._fetch(
                 "POST",
                 self._service.url,
                 fields=_FORM,
-                body=request_body(want, self._expect.audience),
+                body=request_body(want, self._expect.audience, assertion),
                 timeout_s=self._service.timeout_s,
                 expect=self._spiffe_id,
             )

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import ConnectionRefusal, ProxyError, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
+from proxy.errors import ConnectionRefusal, NotReady, ProxyError, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
@@ -117,6 +117,9 @@ class Dialer:
         now = self._now()
         try:
             peer = identify(verified_chain(upstream.transport), self._store.require().bundles, now)
+        except NotReady:  # our identity was taken away during the handshake
+            upstream.transport.abort()
+            raise
         except ConnectionRefusal as error:
             upstream.transport.abort()
             raise UpstreamUntrusted(f"{endpoint} is no workload that we trust: {error.reason}") from error
@@ -146,7 +149,7 @@ class Dialer:
     def judge_anew(self) -> None:
         """Verify who is at the other end of each connection by the newest bundles."""
         if self._lifetimes is not None:
-            proofs = Proofs(self._store.require().bundles, self._now())
+            proofs = Proofs(self._store.trusted, self._now())
             self._lifetimes.judge(lambda upstream: self._judge(upstream, proofs))
 
     def _judge(self, upstream: Upstream, proofs: Proofs) -> None:

@@ -146,7 +146,11 @@ class Mesh:
 
     def launch(self, name: str, body: str, **changes: str) -> Sidecar:
         """Start a sidecar; its ports are bound, it may not be ready."""
-        sidecar = Sidecar(self.config(name, body, **changes))
+        return self.run(self.config(name, body, **changes))
+
+    def run(self, config: Path, **environ: str) -> Sidecar:
+        """Start a sidecar of this YAML, with more in its environment."""
+        sidecar = Sidecar(config, **environ)
         self._sidecars.append(sidecar)
         return sidecar
 

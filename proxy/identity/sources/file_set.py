@@ -31,6 +31,8 @@ _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str, Bundle]]:
     """Read SVID, key and all bundles, and check that they fit together. Raises IdentityInvalid."""
     files = settings.files
+    if files is None:
+        raise IdentityInvalid("identity.files is not configured")
     chain = _read_chain(files.svid)
     svid = _put_together(files, chain, _read_key(files.key))
     if svid.spiffe_id.trust_domain != settings.trust_domain:
@@ -41,7 +43,7 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     _check_time(files.svid, chain, now)
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
-    found = {own.trust_domain: own, **_read_federated(settings)}
+    found = {own.trust_domain: own, **_read_federated(settings.trust_domain, files)}
     return svid, {name: _with_crl(files, bundle, now) for name, bundle in found.items()}
 
 
@@ -69,16 +71,16 @@ def _read_bundle(trust_domain: str, path: Path) -> Bundle:
         raise IdentityInvalid(f"the bundle of {trust_domain} in {path} {error.detail}") from error
 
 
-def _read_federated(settings: IdentitySettings) -> dict[str, Bundle]:
+def _read_federated(own: str, files: FilesSettings) -> dict[str, Bundle]:
     found = {}
-    for name, path in settings.files.federated.items():
+    for name, path in files.federated.items():
         try:
             trust_domain = parse_trust_domain(name)
         except InvalidSpiffeId as error:
             raise IdentityInvalid(
                 f"the name of the federated bundle in {path} is not a trust domain: {error}"
             ) from error
-        if trust_domain == settings.trust_domain:
+        if trust_domain == own:
             raise IdentityInvalid(f"{trust_domain} is our own trust domain: {path} must not stand under federated")
         found[trust_domain] = _read_bundle(trust_domain, path)
     return found

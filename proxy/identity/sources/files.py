@@ -6,12 +6,13 @@ second only through the directory of the first, and nothing on some network moun
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from proxy.errors import IdentityInvalid
-from proxy.identity.settings import IdentitySettings
+from proxy.identity.settings import FilesSettings, IdentitySettings
 from proxy.identity.sources.file_set import read_set
 from proxy.identity.store import Identity, IdentityStore
 
@@ -26,17 +27,28 @@ _Stat = tuple[int, int, int, int, int] | None
 class FilesSource:
     """Fills the store from the files of ``settings``."""
 
-    __slots__ = ("_failed", "_now", "_on_load", "_seen", "_settings", "_store")
+    __slots__ = ("_failed", "_files", "_now", "_on_load", "_seen", "_settings", "_store")
 
     def __init__(
         self, settings: IdentitySettings, store: IdentityStore, now: Callable[[], float], on_load: OnLoad
     ) -> None:
+        if settings.files is None:
+            raise IdentityInvalid("identity.files is not configured")
+        self._files: FilesSettings = settings.files
         self._settings = settings
         self._store = store
         self._now = now
         self._on_load = on_load
         self._seen: tuple[_Stat, ...] = ()
         self._failed = False
+
+    def begin(self) -> None:
+        """Load what is there; what is wrong with it was told, and is looked at again."""
+        with contextlib.suppress(IdentityInvalid):
+            self.load()
+
+    def close(self) -> None:
+        """Nothing is open between two looks."""
 
     def load(self) -> Identity:
         """Read the files now and take what they hold. Raises IdentityInvalid; the last good stays."""
@@ -53,7 +65,7 @@ class FilesSource:
     async def watch(self) -> None:
         """Look at the files for ever, and load them when they have changed. Never raises for what they hold."""
         while True:
-            await asyncio.sleep(self._settings.files.poll_s)
+            await asyncio.sleep(self._files.poll_s)
             self.poll()
 
     def poll(self) -> None:
@@ -88,7 +100,7 @@ class FilesSource:
         return identity
 
     def _look(self) -> tuple[_Stat, ...]:
-        files = self._settings.files
+        files = self._files
         lists = [*files.federated_crls.values(), *([files.crl] if files.crl else [])]
         return tuple(_stat(p) for p in (files.svid, files.key, files.bundle, *files.federated.values(), *lists))
 

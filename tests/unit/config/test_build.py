@@ -75,6 +75,7 @@ def test_paths_begin_at_the_folder_of_the_file() -> None:
     )
     found = settings(text + "access_log: access.log\n")
     files = found.identity.files
+    assert files is not None
     assert (files.svid, files.key, files.bundle) == (BASE / "svid.pem", Path("/run/k.pem"), BASE / "../b.pem")
     assert files.federated == {"other.org": BASE / "o.pem"}
     assert files.poll_s == 5.0

@@ -180,3 +180,11 @@ def test_what_is_bad_is_not_held_against_the_rest() -> None:
         "trust_domain"
     ]
     assert [p.path for p in problems(GOOD + "metrics: {listen: 15006}\n")] == ["metrics.listen"]
+
+
+def test_a_jwt_svid_without_an_agent() -> None:
+    """Files hold none; an agent gives it."""
+    text = GOOD.replace("tokens: {", "tokens: {" + SERVICE[:-1] + ", jwt_svid_audience: 'https://tts.example.org'}, ")
+    assert "tokens.service.jwt_svid_audience: needs the Workload API" in only(text)
+    without = "\n".join(line for line in text.splitlines() if not line.startswith("identity:"))
+    assert not problems(without, {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/agent/api.sock"})

@@ -26,14 +26,17 @@ def test_there_are_examples() -> None:
 def test_the_example_follows_its_variables(tmp_path: Path) -> None:
     """orders.yaml takes its folder from the environment."""
     path = next(path for path in EXAMPLES if path.name == "orders.yaml")
-    assert load(path, {"SVID_DIR": str(tmp_path)}).identity.files.svid == tmp_path / "svid.pem"
+    files = load(path, {"SVID_DIR": str(tmp_path)}).identity.files
+    assert files is not None
+    assert files.svid == tmp_path / "svid.pem"
 
 
-def test_the_workload_api_belongs_to_a_later_release() -> None:
-    """The design's own YAML has one problem, which says what to write for now."""
-    said = only(DESIGN)
-    assert said.startswith("F:5: identity.source: 'workload_api' belongs to a later release; for now ")
-    assert said.endswith("files: {svid: svid.pem, key: svid_key.pem, bundle: svid_bundle.pem}")
+def test_the_design_says_the_source_and_the_environment_where_it_is() -> None:
+    """The design's own YAML, letter by letter."""
+    assert only(DESIGN).startswith("F:4: identity.workload_api.socket: is missing; write workload_api: {socket: unix:")
+    api = settings(DESIGN, {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/api.sock"}).identity.workload_api
+    assert api is not None
+    assert (api.socket, api.hint) == ("unix:///run/api.sock", "")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -60,7 +63,9 @@ def test_relative_paths_begin_at_the_folder_of_the_file(tmp_path: Path, monkeypa
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "c.yaml").write_text(GOOD)
     monkeypatch.chdir(tmp_path)
-    assert load(Path("etc/c.yaml"), {}).identity.files.svid == tmp_path / "etc" / "svid.pem"
+    files = load(Path("etc/c.yaml"), {}).identity.files
+    assert files is not None
+    assert files.svid == tmp_path / "etc" / "svid.pem"
 
 
 def test_a_link_begins_where_it_stands(tmp_path: Path) -> None:
@@ -68,7 +73,9 @@ def test_a_link_begins_where_it_stands(tmp_path: Path) -> None:
     (tmp_path / "..data").mkdir()
     (tmp_path / "..data" / "c.yaml").write_text(GOOD)
     (tmp_path / "c.yaml").symlink_to("..data/c.yaml")
-    assert load(tmp_path / "c.yaml", {}).identity.files.svid == tmp_path / "svid.pem"
+    files = load(tmp_path / "c.yaml", {}).identity.files
+    assert files is not None
+    assert files.svid == tmp_path / "svid.pem"
 
 
 def test_content_is_refused_with_its_problems(tmp_path: Path) -> None:

@@ -52,9 +52,9 @@ def test_examples_are_valid(path: Path) -> None:
     assert is_valid(SCHEMA, _as_json(path.read_text()))
 
 
-def test_the_design_is_valid_but_for_its_source() -> None:
-    """The one thing of a later release."""
-    assert not is_valid(SCHEMA, _as_json(DESIGN))
+def test_the_design_is_valid() -> None:
+    """With the source that it names, and with files."""
+    assert is_valid(SCHEMA, _as_json(DESIGN))
     files = "files: {svid: a, key: b, bundle: c}"
     assert is_valid(SCHEMA, _as_json(DESIGN.replace("source: workload_api", files)))
 

@@ -10,7 +10,7 @@ def test_the_first_file_of_a_person() -> None:
     lines = told("service: orders\n")
     assert lines == [
         "F:1: trust_domain: is missing; write trust_domain: example.org",
-        f"F:1: identity: is missing; write identity: {{{FILES_EXAMPLE}}}",
+        f"F:1: identity: is missing; write identity: {{{FILES_EXAMPLE}}}, or set SPIFFE_ENDPOINT_SOCKET for an agent",
         "F:1: there is nothing to do: write inbound:, outbound: or both",
     ]
 
@@ -19,7 +19,7 @@ def test_what_is_missing_below() -> None:
     """Sections tell their own."""
     text = "service: a\ntrust_domain: example.org\nidentity: {}\ninbound: {}\noutbound: {}\ntokens: {service: {}}\npolicy: [{}]\n"
     assert [line.partition(" is missing; write ")[::2] for line in told(text)] == [
-        ("F:3: identity.files:", FILES_EXAMPLE),
+        ("F:3: identity.files:", f"{FILES_EXAMPLE}, or set SPIFFE_ENDPOINT_SOCKET"),
         ("F:4: inbound.app:", "app: http://127.0.0.1:8080"),
         (
             "F:5: outbound.destinations:",

@@ -50,6 +50,10 @@ def fill(catalogue: Metrics) -> None:
     catalogue.bundle_not_after("example.org").set(3000.0)
     catalogue.crl_next_update("example.org").set(3000.0)
     catalogue.identity_loaded(900.0)
+    catalogue.agent_stream("x509").set(1)
+    catalogue.agent_reconnects("x509").inc()
+    catalogue.agent_errors("x509", "unreachable").inc()
+    catalogue.agent_last_error("x509", "unreachable").set(950.0)
     catalogue.keys_loaded(990.0)
     catalogue.tls_context_generations.read = lambda: 2
     catalogue.reload("failed").inc()

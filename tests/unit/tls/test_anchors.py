@@ -7,7 +7,6 @@ from cryptography import x509
 from support.mtls import Wire, on_loop, store_of
 from support.pki import Authority, der
 
-from proxy.identity.bundle import split_der
 from proxy.identity.peer import identify
 from proxy.net.transport import EventLoop
 from proxy.tls.anchors import tls_anchors
@@ -32,7 +31,7 @@ SHADOWS = {
 def anchors(*authorities: Authority) -> set[bytes]:
     """What TLS is given, by a sidecar of the first."""
     svid = authorities[0].svid(f"spiffe://{authorities[0].trust_domain}/orders")
-    return set(split_der(tls_anchors(store_of(svid, *authorities, now=NOW).require())))
+    return set(tls_anchors(store_of(svid, *authorities, now=NOW).require()))
 
 
 def test_all_domains() -> None:
@@ -40,7 +39,7 @@ def test_all_domains() -> None:
     assert anchors(CA, OTHER) == {der(CA.certificate), der(OTHER.certificate)}
     svid = CA.svid("spiffe://example.org/orders")
     whole = tls_anchors(store_of(svid, OTHER, CA, now=NOW).require())
-    assert split_der(whole) == [der(CA.certificate), der(OTHER.certificate)]
+    assert whole == [der(CA.certificate), der(OTHER.certificate)]
 
 
 def test_one_authority_in_two_bundles() -> None:
@@ -61,7 +60,7 @@ def test_shadow_of_our_intermediate() -> None:
     below = CA.intermediate(subject="below")
     shadow = Authority.make("other.org", subject="below", identifiers=False)
     svid = below.svid("spiffe://example.org/orders")
-    given = split_der(tls_anchors(store_of(svid, CA, shadow, now=NOW).require()))
+    given = tls_anchors(store_of(svid, CA, shadow, now=NOW).require())
     assert given == [der(CA.certificate)]
 
 

@@ -1,0 +1,63 @@
+"""An identity in words and data for a person: who, until when, and whom it trusts. No key is in it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy.identity.bundle import Bundles
+from proxy.identity.store import IdentityStore
+from proxy.identity.svid import X509Svid
+
+_UNITS = ((172800.0, 86400.0, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
+
+
+def held_as_data(store: IdentityStore) -> dict[str, Any]:
+    """What is in use now; nothing where there is none."""
+    held = store.current
+    return {"identities": [svid_as_data(held.svid)] if held else [], "bundles": bundles_as_data(store.trusted)}
+
+
+def svid_as_data(svid: X509Svid, hint: str = "") -> dict[str, Any]:
+    """Who we are, and until when."""
+    return {
+        "spiffe_id": str(svid.spiffe_id),
+        "hint": hint,
+        "serial": f"{svid.certificates[0].serial_number:x}",
+        "certificates": len(svid.certificates),
+        "not_before": _utc(svid.not_before),
+        "not_after": _utc(svid.not_after),
+    }
+
+
+def bundles_as_data(bundles: Bundles) -> dict[str, Any]:
+    """Whom we trust: of each domain how many authorities, and when the last of them ends."""
+    return {
+        name: {
+            "authorities": len(bundle.authorities),
+            "not_after": _utc(max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)),
+        }
+        for name, bundle in sorted(bundles.items())
+    }
+
+
+def as_lines(data: Mapping[str, Any], now: float) -> Iterator[str]:
+    """Write what the two above gave: ``identities`` and ``bundles``."""
+    for one in data["identities"]:
+        hint = f" (hint {one['hint']})" if one["hint"] else ""
+        yield f"{one['spiffe_id']}{hint}"
+        yield f"  ends {one['not_after']}, {_left(one['not_after'], now)}"
+        noun = "certificate" if one["certificates"] == 1 else "certificates"
+        yield f"  serial {one['serial']}, {one['certificates']} {noun}"
+    for name, bundle in data["bundles"].items():
+        noun = "authority, which ends" if bundle["authorities"] == 1 else "authorities, the last of which ends"
+        yield f"trusts {name}: {bundle['authorities']} {noun} {bundle['not_after']}"
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _left(end: str, now: float) -> str:
+    left = datetime.strptime(end, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() - now
+    size, unit = next(((size, unit) for least, size, unit in _UNITS if abs(left) >= least))
+    return f"in {left / size:.0f} {unit}" if left > 0 else f"{-left / size:.0f} {unit} ago"

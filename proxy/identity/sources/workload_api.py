@@ -1,0 +1,160 @@
+"""The identity that an agent gives by the Workload API: followed for ever, taken whole, the last good kept.
+
+What the standard says of each failure (Workload Endpoint, appendix A) and what we make of it:
+
+- Nobody listens, the connection was lost, Unavailable: the SVID that we hold is used until it ends, and we come back.
+- PermissionDenied: there is no identity for us (yet), so we come back. After a stream that worked it means that our
+  identity was taken away: we cease to use it at once (Workload API 5.2.1).
+- InvalidArgument, Unimplemented: it is a mistake of ours or of the configuration; the standard forbids to try again.
+- A message that breaks a rule is told and discarded; the last good one serves on.
+
+A stream can hang without a word. So when less is left of our SVID than an agent lets come, we ask anew.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from proxy.errors import IdentityInvalid
+from proxy.identity.settings import IdentitySettings, WorkloadApiSettings
+from proxy.identity.sources.source import Told
+from proxy.identity.sources.x509_response import SvidTakenBack, read_response
+from proxy.identity.store import IdentityStore
+from proxy.workload_api.endpoint import parse_endpoint
+from proxy.workload_api.failure import CallFailed, Failure
+from proxy.workload_api.follow import Follower
+from proxy.workload_api.messages import JWTBundlesResponse, JWTSVIDResponse, X509SVIDResponse
+
+if TYPE_CHECKING:
+    from proxy.workload_api.client import WorkloadApiClient
+
+_log = logging.getLogger(__name__)
+
+OVERDUE: Final = 0.3
+"""The part of the SVID's life that is left when we ask anew. SPIRE renews when half is left, give or take 10 %."""
+
+MIN_PATIENCE_S: Final = 5.0
+"""An agent that gives the same old SVID again is asked no more often than this."""
+
+
+class WorkloadApiSource:
+    """Fills the store from the agent's stream. ``jitter`` gives 0 to 1, ``now`` is Unix time."""
+
+    def __init__(
+        self,
+        settings: IdentitySettings,
+        store: IdentityStore,
+        now: Callable[[], float],
+        jitter: Callable[[], float],
+        told: Told,
+    ) -> None:
+        if settings.workload_api is None:
+            raise IdentityInvalid("identity.workload_api is not configured")
+        self._settings: WorkloadApiSettings = settings.workload_api
+        self._trust_domain = settings.trust_domain
+        self._endpoint = parse_endpoint(self._settings.socket)
+        self._store = store
+        self._now = now
+        self._jitter = jitter
+        self._told = told
+        self._client: WorkloadApiClient | None = None
+        self._said = ""
+        self._remarked: tuple[str, ...] = ()
+
+    def begin(self) -> None:
+        """Nothing comes without waiting."""
+        self._told.stream("x509", False)
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    async def watch(self) -> None:
+        """Follow our X509-SVIDs."""
+        client = self._connected()
+        follower = self._follower("x509", self._ended)
+        await follower.keep(lambda take: client.x509_svids(take, self._patience_s), self._take)
+
+    async def watch_jwt_bundles(self, on_bundles: Callable[[JWTBundlesResponse], None]) -> None:
+        """Follow the keys of JWT-SVIDs."""
+        client = self._connected()
+        await self._follower("jwt_bundles", lambda _failure: None).keep(client.jwt_bundles, on_bundles)
+
+    async def jwt_svids(self, audience: str) -> JWTSVIDResponse:
+        """Ask for a JWT-SVID of the identity that we use, or of all while there is none. Raises CallFailed."""
+        identity = self._store.current
+        try:
+            return await self._connected().jwt_svids(audience, str(identity.svid.spiffe_id) if identity else "")
+        except CallFailed as failure:
+            self._told.failed("jwt_svid", failure.kind)
+            raise
+
+    def _connected(self) -> "WorkloadApiClient":
+        if self._client is None:
+            # Imported where it is used: who takes an identity from files does not pay for gRPC.
+            from proxy.workload_api.client import WorkloadApiClient  # noqa: PLC0415
+
+            self._client = WorkloadApiClient(self._endpoint)
+        return self._client
+
+    def _follower(self, stream: str, ended: Callable[[CallFailed], None]) -> Follower:
+        def failed(failure: CallFailed) -> None:
+            self._told.failed(stream, failure.kind)
+            ended(failure)
+
+        return Follower(state=lambda is_up: self._told.stream(stream, is_up), failed=failed, jitter=self._jitter)
+
+    # ---- what the stream brings
+
+    def _take(self, response: X509SVIDResponse) -> None:
+        try:
+            self._take_checked(response)
+        except SvidTakenBack as error:
+            self._told.failed("x509", Failure.BAD_ANSWER)
+            self._cease(str(error))
+        except IdentityInvalid as error:
+            self._told.failed("x509", Failure.BAD_ANSWER)
+            self._say(error.detail)
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the stream: the next message may be good
+            _log.exception("identity_load_failed")
+            self._say("a fault of ours while the agent's message was read; the log has it")
+
+    def _take_checked(self, response: X509SVIDResponse) -> None:
+        given = read_response(response, self._trust_domain, self._settings.hint, self._now())
+        if given.remarks != self._remarked:
+            self._remarked = given.remarks
+            for remark in given.remarks:
+                _log.warning("identity: %s", remark)
+        current = self._store.current
+        if current is None or (current.svid, current.bundles) != (given.svid, given.bundles):
+            identity = self._store.replace(given.svid, given.bundles, self._now())
+            self._told.loaded(True, f"took the SVID of {given.svid.spiffe_id} as generation {identity.generation}")
+        self._said = ""
+
+    def _ended(self, failure: CallFailed) -> None:
+        detail = f"{failure.detail}; it is not tried again" if failure.kind.is_final else failure.detail
+        if failure.kind is Failure.PERMISSION_DENIED:
+            self._cease(detail)
+        else:
+            self._say(detail)
+
+    def _cease(self, detail: str) -> None:
+        if self._store.current is not None:
+            self._store.withdraw()
+            self._told.taken_back(detail)
+        self._say(detail)
+
+    def _say(self, detail: str) -> None:
+        """Tell a failure once, not at each of its returns."""
+        if detail != self._said:
+            self._said = detail
+            self._told.loaded(False, detail)
+
+    def _patience_s(self) -> float:
+        identity = self._store.current
+        if identity is None:
+            return float("inf")
+        life = identity.svid.not_after - identity.svid.not_before
+        return max(identity.svid.not_after - OVERDUE * life - self._now(), MIN_PATIENCE_S)

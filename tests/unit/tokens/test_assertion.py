@@ -1,0 +1,123 @@
+"""JWT-SVIDs for a token service: kept to half their life, asked for once, and never shown when they are bad."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.tokens import TokenMint, compact_json
+
+from proxy.errors import KeysUnavailable, TtsUnavailable
+from proxy.tokens.assertion import Assertions
+from proxy.tokens.exchange import Want, request_body
+from proxy.workload_api.failure import CallFailed, Failure
+from proxy.workload_api.messages import JWTSVID, JWTBundlesResponse, JWTSVIDResponse
+
+AUDIENCE = "https://tts.example.org"
+URI = "spiffe://example.org/orders"
+MINT = TokenMint()
+
+
+class Bench:
+    """An agent in memory, and what we ask of it."""
+
+    def __init__(self, **claims: Any) -> None:
+        self.now = 1_800_000_000.0
+        self.claims = claims
+        self.asked: list[str] = []
+        self.failure: CallFailed | None = None
+        self.assertions = Assertions(AUDIENCE, self.ask, self.follow, lambda: self.now)
+        self.assertions.take_bundles(self.bundles)
+
+    @property
+    def bundles(self) -> JWTBundlesResponse:
+        """What the agent says of keys."""
+        bundle = compact_json({"keys": [{**MINT.jwk, "use": "jwt-svid"}]})
+        return JWTBundlesResponse(bundles={"spiffe://example.org": bundle})
+
+    async def follow(self, take: Callable[[JWTBundlesResponse], None]) -> None:
+        """The agent's stream."""
+        take(self.bundles)
+
+    async def ask(self, audience: str) -> JWTSVIDResponse:
+        """The agent's call."""
+        self.asked.append(audience)
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        claims = {"sub": URI, "aud": [AUDIENCE], "exp": int(self.now) + 300, "jti": len(self.asked), **self.claims}
+        token = MINT.sign({"alg": "ES256", "kid": MINT.kid}, compact_json(claims))
+        return JWTSVIDResponse(svids=(JWTSVID(spiffe_id=URI, svid=token.decode()),))
+
+
+async def test_kept_to_half_its_life() -> None:
+    """Then another one is asked for; for our audience alone."""
+    bench = Bench()
+    first = await bench.assertions.obtain()
+    bench.now += 149
+    assert await bench.assertions.obtain() == first
+    bench.now += 1
+    assert await bench.assertions.obtain() != first
+    assert bench.asked == [AUDIENCE, AUDIENCE]
+
+
+async def test_one_flight() -> None:
+    """Whoever wants it meanwhile gets the same one."""
+    bench = Bench()
+    assert len(set(await asyncio.gather(*(bench.assertions.obtain() for _ in range(5))))) == 1
+    assert len(bench.asked) == 1
+
+
+async def test_forgotten_with_the_identity() -> None:
+    """What was made for who we were is not shown by who we are."""
+    bench = Bench()
+    first = await bench.assertions.obtain()
+    bench.assertions.forget()
+    assert await bench.assertions.obtain() != first
+
+
+async def test_an_agent_that_gives_none() -> None:
+    """Is asked again the next time."""
+    bench = Bench()
+    bench.failure = CallFailed(Failure.PERMISSION_DENIED, "it has none")
+    with pytest.raises(TtsUnavailable, match="the agent gave no JWT-SVID: it has none"):
+        await bench.assertions.obtain()
+    bench.failure = None
+    assert await bench.assertions.obtain()
+
+
+async def test_without_keys() -> None:
+    """It cannot be verified yet, so it is not shown."""
+    bench = Bench()
+    bench.assertions.take_bundles(JWTBundlesResponse())
+    with pytest.raises(KeysUnavailable):
+        await bench.assertions.obtain()
+    assert bench.asked == []
+    await bench.assertions.keep()
+    assert await bench.assertions.obtain()
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"aud": ["https://other"]}, "token_wrong_audience"),
+        ({"aud": [AUDIENCE, "https://other"]}, "names other audiences too"),
+        ({"exp": 1_700_000_000}, "token_expired"),
+        ({"exp": 1_800_000_000}, "has ended"),
+        ({"sub": "spiffe://other.org/orders"}, "unknown_trust_domain"),
+    ],
+)
+async def test_what_its_receiver_would_refuse(claims: dict[str, Any], why: str) -> None:
+    """Is told here; and the token is in no error."""
+    with pytest.raises(TtsUnavailable, match=why) as refused:
+        await Bench(**claims).assertions.obtain()
+    assert "ey" not in refused.value.detail
+
+
+def test_in_the_form() -> None:
+    """Under the type of SPIFFE client authentication; without one, nothing of it."""
+    want = Want(subject=URI, scopes=("a",))
+    assert b"client_assertion" not in request_body(want, "example.org")
+    body = request_body(want, "example.org", assertion="x.y.z")
+    kind = b"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-spiffe"
+    assert b"client_assertion_type=" + kind + b"&client_assertion=x.y.z" in body
