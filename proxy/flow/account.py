@@ -3,19 +3,16 @@
 from typing import Final
 
 from proxy.errors import ClientClosed, ProxyError, Side
-from proxy.flow.runtime import Runtime
+from proxy.flow.runtime import Cells, Key, Runtime
 from proxy.http1.message import RequestHead
 from proxy.observe.access_log import AccessRecord
-from proxy.observe.catalog import Decision, Direction
+from proxy.observe.catalog import METHODS, Decision, Direction
 from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
 
-Key = tuple[bytes, int, str, str, str]
-"""Method, status, rule, route, reason."""
-
-MAX_KINDS: Final = 32
-"""Kinds of exchange that one connection remembers the cells of: a client repeats a few."""
+MAX_KINDS: Final = 1024
+"""Kinds of exchange that are remembered, with the cells to count them in: routes x methods x statuses x reasons."""
 
 
 class Facts:
@@ -48,7 +45,7 @@ class Account:
         self.direction: Direction = direction
         self.peer = peer
         self.local = local
-        self._cells: dict[Key, tuple[Histogram, Counter]] = {}
+        self._cells: Cells = runtime.cells[direction]
         metrics = runtime.metrics
         self._overhead = metrics.overhead_inbound if direction == "inbound" else metrics.overhead_outbound
 
@@ -78,8 +75,8 @@ class Account:
         if self._runtime.access_log.enabled:
             self._log(facts, decision, reason, duration)
 
-    def _find(self, key: "Key", decision: Decision) -> tuple[Histogram, Counter]:
-        """Find the cells of this kind of exchange, and remember them while there are few kinds."""
+    def _find(self, key: Key, decision: Decision) -> tuple[Histogram, Counter]:
+        """Find the cells of this kind of exchange, and remember them, unless the caller has invented its method."""
         metrics = self._runtime.metrics
         method, status, rule, route, reason = key
         if self.direction == "inbound":
@@ -87,9 +84,10 @@ class Account:
         else:
             histogram = metrics.client_duration(method, status, reason, rule)
         cells = histogram, metrics.decision(self.direction, decision, reason, rule)
-        if len(self._cells) >= MAX_KINDS:
-            self._cells.clear()
-        self._cells[key] = cells
+        if method in METHODS:
+            if len(self._cells) >= MAX_KINDS:
+                self._cells.clear()
+            self._cells[key] = cells
         return cells
 
     def _log(self, facts: Facts, decision: Decision, reason: str, duration: float) -> None:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable
 
 from proxy.errors import ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
+from proxy.flow.acquaintance import Acquaintances
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import is_websocket, offer, trace
@@ -60,6 +61,7 @@ class Inbound:
         self.lifetimes = lifetimes
         self.lifetime = lifetime
         self.chance = chance
+        self.acquaintances = Acquaintances()
         self._contexts = contexts
 
     def context(self) -> ssl.SSLContext:
@@ -115,13 +117,11 @@ class InboundConnection(Downstream):
 
     def _admit(self, transport: asyncio.BaseTransport) -> None:
         identity = self._inbound.store.require()
-        self.account.local = str(identity.svid.spiffe_id)
         peer = identify(verified_chain(transport), identity.bundles, self.runtime.now())
-        self.account.peer = peer.uri
-        self._grant = admit(self._inbound.policy, peer, min(peer.not_after, identity.svid.not_after))
-        # Envoy's text form (specs 6.11). An SVID's characters need no quotes.
-        text = f"X-Forwarded-Client-Cert: By={self.account.local};Hash={peer.certificate_sha256};URI={peer.uri}"
-        self._forwarded_client_cert = text.encode()
+        known = self._inbound.acquaintances.meet(peer, identity.svid.spiffe_id)
+        self.account.local, self.account.peer = known.local, known.peer.uri
+        self._forwarded_client_cert = known.forwarded
+        self._grant = admit(self._inbound.policy, known.peer, min(peer.not_after, identity.svid.not_after))
 
     def judge(self, proofs: Proofs) -> None:
         """Verify and admit the peer again. Whoever is proved or named no more has a moment for what is in progress."""

@@ -1,13 +1,21 @@
 """What every exchange of one process shares: clocks, deadlines, tasks, and where it is written down."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from proxy.net.deadlines import Deadlines
 from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
-from proxy.observe.catalog import Metrics
+from proxy.observe.catalog import Direction, Metrics
+from proxy.observe.cells import Counter, Histogram
 from proxy.observe.trace import TraceIds
+
+Key: TypeAlias = tuple[bytes, int, str, str, str]
+"""A kind of exchange: method, status, rule, route, reason."""
+
+Cells: TypeAlias = dict[Key, tuple[Histogram, Counter]]
+"""Where exchanges of each kind are counted, once that is known."""
 
 
 class Runtime:
@@ -16,7 +24,18 @@ class Runtime:
     ``pseudonym`` is our name in ``Via``: made anew by each process, so that seeing it again proves a loop.
     """
 
-    __slots__ = ("access_log", "clock", "deadlines", "metrics", "now", "pseudonym", "tasks", "trace_ids", "transports")
+    __slots__ = (
+        "access_log",
+        "cells",
+        "clock",
+        "deadlines",
+        "metrics",
+        "now",
+        "pseudonym",
+        "tasks",
+        "trace_ids",
+        "transports",
+    )
 
     def __init__(
         self,
@@ -40,3 +59,4 @@ class Runtime:
         self.access_log = access_log
         self.trace_ids = trace_ids
         self.pseudonym = pseudonym
+        self.cells: dict[Direction, Cells] = {"inbound": {}, "outbound": {}}  # of all connections: they do the same

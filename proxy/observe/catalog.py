@@ -13,13 +13,11 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
 from proxy.observe.cells import Age, Counter, Gauge, Histogram, Reading
-from proxy.observe.exposition import choose, render
+from proxy.observe.exposition import Piece, choose, render
 from proxy.observe.family import C, Family, Values
+from proxy.observe.lines import single, write_labels
+from proxy.observe.process import Process
 from proxy.observe.table import TABLE, Kind
 
 Direction = Literal["inbound", "outbound"]
@@ -51,7 +49,7 @@ def _address_and_port(key: Values) -> Values:
     return (*rest, host, port) if colon and port.isdigit() else (*rest, destination, "")
 
 
-class Metrics(Collector):
+class Metrics:
     """The metrics of one sidecar. Attributes are the cells without labels; methods find those with labels."""
 
     def __init__(
@@ -86,9 +84,8 @@ class Metrics(Collector):
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
         self._start_at_zero()
-        self._registry = CollectorRegistry(target_info={"service_name": service})
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._service = service
+        self._process = Process()
 
     def _family(
         self, name: str, kind: Kind, make: Callable[[], C], spread: Callable[[Values], Values] = tuple
@@ -221,15 +218,18 @@ class Metrics(Collector):
         """Good keys were loaded or confirmed then."""
         self.keys_age.since = at
 
-    def collect(self) -> Iterator[Metric]:
-        """Give all metrics as pieces (see ``Family.metrics``); for ``exposition.render`` alone."""
+    def pieces(self) -> Iterator[Piece]:
+        """Give all metrics in pieces (see ``Family.pieces``): who we are, what we counted, what the kernel counts."""
+        service = single("target_info", write_labels([("service_name", self._service)]), 1)
+        yield Piece(name="target_info", kind="info", help="Target metadata", lines=service)
         for family in self._families:
-            yield from family.metrics()
+            yield from family.pieces()
+        yield from self._process.pieces()
 
     def render(self, accept: str) -> tuple[str, Iterator[bytes]]:
         """Give content type and body piece by piece. Let the loop run between two."""
         content_type = choose(accept)
-        return content_type, render(self._registry.collect(), content_type)
+        return content_type, render(self.pieces(), content_type)
 
     def expose(self, accept: str) -> tuple[str, bytes]:
         """Give content type and body whole: for tests and small programs; it holds the loop while it renders."""

@@ -39,9 +39,7 @@ The query, from the first ``?``, takes no part; it is checked for bytes that no 
 """
 
 import re
-import string
 from collections.abc import Callable, Mapping
-from itertools import product
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -96,18 +94,9 @@ _KIND_OF_BYTE = dict.fromkeys(UNRESERVED, Ambiguity.ENCODED_UNRESERVED) | {
 }
 _ENCODED_KINDS = {b"%02X" % byte: kind for byte, kind in _KIND_OF_BYTE.items()}
 
-# Whatever three bytes an encoding is written with -> how it is spelled. Tables, because an attacker chooses how many.
-_WRITTEN = [b"%%%c%c" % digits for digits in product(string.hexdigits.encode(), repeat=2)]
-_IN_CAPITALS = {written: written.upper() for written in _WRITTEN}
-
-
-def _decoding(characters: bytes) -> dict[bytes, bytes]:
-    decoded = {b"%%%02X" % byte: bytes((byte,)) for byte in characters}
-    return {written: decoded.get(capitals, capitals) for written, capitals in _IN_CAPITALS.items()}
-
-
-_NORMALIZED = _decoding(UNRESERVED)
-_DECODED = _decoding(UNRESERVED + MEANINGFUL)
+# An encoding in capitals -> what it stands for, where it need not be one.
+_NORMALIZED = {b"%%%02X" % byte: bytes((byte,)) for byte in UNRESERVED}
+_DECODED = {b"%%%02X" % byte: bytes((byte,)) for byte in UNRESERVED + MEANINGFUL}
 
 
 def readings(target: bytes, allow: frozenset[Ambiguity]) -> list[list[bytes]]:
@@ -205,11 +194,15 @@ def spell(text: bytes) -> bytes:
 
 def in_capitals(text: bytes) -> bytes:
     """Return ``text`` as it is, the hexadecimal digits of its encodings in capitals."""
-    return _spell(text, _IN_CAPITALS)
+    return _spell(text, {})
 
 
 def _spell(text: bytes, table: Mapping[bytes, bytes]) -> bytes:
-    return _TRIPLET.sub(lambda triplet: table[triplet[0]], text)
+    def respell(triplet: re.Match[bytes]) -> bytes:
+        capitals = triplet[0].upper()
+        return table.get(capitals, capitals)
+
+    return _TRIPLET.sub(respell, text)
 
 
 def _resolve(text: bytes) -> bytes:

@@ -1,11 +1,14 @@
 """The status page."""
 
+import html
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.admin.health import Gate, Health
-from proxy.admin.page import status_page
+from proxy.admin.page import escape, status_page
 
 NASTY = "</td><script>alert(1)</script><img src=x onerror='x' \"&amp;"
 
@@ -66,3 +69,9 @@ def test_nothing_is_loaded_or_sent() -> None:
     page = read(status_page("orders", Health().findings, {"a": [("b", "c")]}, []))
     assert set(page.tags) <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "table", "tr", "td", "span"}
     assert page.attributes <= {"lang", "charset", "class"}
+
+
+@given(st.text(alphabet="&<>\"';#x27amplt é\n"))
+def test_escape_is_the_standard_librarys(text: str) -> None:
+    """Character for character."""
+    assert escape(text) == html.escape(text)

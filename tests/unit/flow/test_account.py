@@ -68,18 +68,35 @@ async def test_an_exchange_is_counted_once_in_each_metric() -> None:
     assert b"/orders/1" not in runtime.metrics.expose("")[1]
 
 
-async def test_a_connection_remembers_few_kinds() -> None:
-    """A caller that varies its methods and outcomes without end costs no memory, and each is counted."""
+async def test_methods_that_a_caller_invents_are_not_remembered() -> None:
+    """They cost no memory and push nobody out, and each is counted."""
     clock = Clock()
     runtime = make_runtime(clock)
     account = Account(runtime, "inbound", None, None)
-    for number in range(MAX_KINDS * 3):
+    for number in range(100):
         exchange = Exchange(Caller(), runtime, get(method=f"M{number}"), account, clock.now)
         exchange.status = 403
         account.fail(exchange, RouteNotAllowed(), clock.now)
-    assert len(account._cells) <= MAX_KINDS
-    assert _count(runtime, "svidecar_decisions_total", reason="route_not_allowed") == MAX_KINDS * 3
-    assert _count(runtime, "http_server_request_duration_seconds_count", http_request_method="_OTHER") == MAX_KINDS * 3
+    assert not runtime.cells["inbound"]
+    assert _count(runtime, "svidecar_decisions_total", reason="route_not_allowed") == 100
+    assert _count(runtime, "http_server_request_duration_seconds_count", http_request_method="_OTHER") == 100
+
+
+async def test_kinds_are_remembered_for_all_connections_up_to_a_limit() -> None:
+    """An app that varies its statuses without end costs no memory; all connections of one direction share them."""
+    clock = Clock()
+    runtime = make_runtime(clock)
+    account, other = Account(runtime, "inbound", None, None), Account(runtime, "inbound", None, None)
+    cells = runtime.cells["inbound"]
+    for number in range(MAX_KINDS + 1):
+        assert len(cells) == number
+        exchange = Exchange(Caller(), runtime, get(), account, clock.now)
+        exchange.status = number
+        (account if number % 2 else other).close(exchange, clock.now)
+        if number == MAX_KINDS:
+            assert len(cells) == 1  # begun anew
+    assert _count(runtime, "svidecar_decisions_total", decision="allow") == MAX_KINDS + 1
+    assert not runtime.cells["outbound"]
 
 
 def test_the_record_of_a_refusal(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 from prometheus_client.core import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as read_text
+from support.prometheus import declared, read, written
 
 from proxy.errors import REASONS
 from proxy.observe.catalog import Metrics
@@ -21,8 +20,7 @@ def metrics() -> Metrics:
 def families(catalogue: Metrics, accept: str = "") -> dict[str, Metric]:
     """What an independent reader makes of a scrape, by name."""
     content_type, body = catalogue.expose(accept)
-    read = read_openmetrics if content_type == OPENMETRICS else read_text
-    return {metric.name: metric for metric in read(body.decode())}
+    return read(body, content_type)
 
 
 def labels(catalogue: Metrics, name: str) -> list[dict[str, str]]:
@@ -67,9 +65,9 @@ def test_exposition_reads_back(accept: str, content_type: str) -> None:
     catalogue = metrics()
     fill(catalogue)
     assert catalogue.expose(accept)[0] == content_type
-    read = families(catalogue, accept)
+    found = families(catalogue, accept)
     for declaration in TABLE:
-        family = read[declaration.name.removesuffix("_total")]
+        family = found[declaration.name.removesuffix("_total")]
         assert family.type == declaration.kind
         assert family.documentation == declaration.help
         expected = {*declaration.labels, *(name for name, _ in declaration.constants)}
@@ -81,9 +79,26 @@ def test_exposition_reads_back(accept: str, content_type: str) -> None:
 
 def test_process_metrics_and_service_are_there() -> None:
     """Memory, CPU and descriptors, as every Prometheus client names them; the service as OpenTelemetry does."""
-    read = families(metrics())
-    assert {"process_resident_memory_bytes", "process_cpu_seconds", "process_open_fds", "process_max_fds"} <= set(read)
-    assert read["target_info"].samples[0].labels == {"service_name": "orders"}
+    found = families(metrics())
+    assert {"process_resident_memory_bytes", "process_cpu_seconds", "process_open_fds", "process_max_fds"} <= set(found)
+    assert found["target_info"].samples[0].labels == {"service_name": "orders"}
+
+
+@pytest.mark.parametrize(("accept", "content_type"), [("", TEXT), ("application/openmetrics-text", OPENMETRICS)])
+def test_a_scrape_is_what_the_library_would_have_written(accept: str, content_type: str) -> None:
+    """Byte for byte, up to the process metrics, which change while one looks."""
+    catalogue = metrics()
+    fill(catalogue)
+    catalogue.svid_rotations.inc(12_345_678)
+    for i in range(100):
+        catalogue.server_duration(b"GET", 200, f"/orders/{i}").observe(i / 1000)
+    cells = [
+        declared(family.declaration, ((family._spread(key), cell) for key, cell in family.children.items()))
+        for family in catalogue._families
+    ]
+    ours, _, process = catalogue.expose(accept)[1].partition(b"# HELP process_")
+    assert ours == written(cells, content_type, "orders").removesuffix(b"# EOF\n")
+    assert process.endswith(b"\n# EOF\n") == (content_type == OPENMETRICS)
 
 
 def test_no_series_stands_twice() -> None:
@@ -222,7 +237,7 @@ def test_values_from_the_configuration_are_escaped() -> None:
     routes = ['/a"b', "/c\nd", "/e\\f", '/"} 1\nforged{x="', "/\ud800", "/漢"]
     for route in routes:
         catalogue.server_duration(b"GET", 200, route).observe(1)
-    found = [read["http_route"] for read in labels(catalogue, "http_server_request_duration_seconds")]
+    found = [each["http_route"] for each in labels(catalogue, "http_server_request_duration_seconds")]
     assert found == [route.replace("\ud800", "\\ud800") for route in routes]
 
 

@@ -1,16 +1,15 @@
 """What a scrape is answered, and how it is put together."""
 
-from collections.abc import Callable
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_latest
-from prometheus_client.registry import Collector
+from prometheus_client.core import InfoMetricFamily, Metric
+from support.prometheus import declared, read_pieces, written
 
-from proxy.observe.exposition import OPENMETRICS, TEXT, choose, render
+from proxy.observe.cells import Counter
+from proxy.observe.exposition import OPENMETRICS, TEXT, Piece, choose, render
+from proxy.observe.lines import single, write_labels
+from proxy.observe.table import Declaration, Kind
 
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
@@ -47,35 +46,55 @@ def test_accept(accept: str, content_type: str) -> None:
 
 @given(st.text(alphabet='aq=;,/*.0159 texplinov-"\r\n\x00é', max_size=200))
 def test_no_accept_field_makes_an_error_or_comes_back(accept: str) -> None:
-    """The library echoes the version that it was asked for; we do not."""
+    """Nothing that a caller sends is in the content type."""
     assert choose(accept) in {TEXT, OPENMETRICS}
 
 
-class _Metrics(Collector):
-    def __init__(self, metrics: list[Metric]) -> None:
-        self.metrics = metrics
-
-    def collect(self) -> list[Metric]:
-        return self.metrics
-
-
-def _counter(name: str, values: list[str]) -> CounterMetricFamily:
-    metric = CounterMetricFamily(name, "A\nhelp \\ text.", labels=["v"])
-    for value in values:
-        metric.add_metric([value], 1)
-    return metric
-
-
+HELP = 'A\nhelp \\ "text".'
 NASTY = ["plain", 'quo"te', "line\nfeed", "back\\slash", "\n# HELP a forged\n# TYPE a counter", "é漢", ""]
+FORMATS = pytest.mark.parametrize("content_type", [TEXT, OPENMETRICS])
 
 
-@pytest.mark.parametrize(("content_type", "library"), [(TEXT, generate_latest), (OPENMETRICS, openmetrics_latest)])
-def test_pieces_together_are_what_the_library_would_have_written(
-    content_type: str, library: Callable[[CollectorRegistry], bytes]
-) -> None:
+def _piece(name: str, values: list[str]) -> Piece:
+    lines = "".join(single(name, write_labels([("v", value)]), 1) for value in values)
+    return Piece(name=name, kind="counter", help=HELP, lines=lines)
+
+
+def _counter(name: str, values: list[str]) -> Metric:
+    one = Counter()
+    one.inc()
+    return declared(
+        Declaration(name=name, kind=Kind.COUNTER, help=HELP, labels=("v",)), [((value,), one) for value in values]
+    )
+
+
+@FORMATS
+def test_pieces_together_are_what_the_library_would_have_written(content_type: str) -> None:
     """Byte for byte, whatever the values are: a line feed in a value can never begin a line."""
-    registry = CollectorRegistry()
-    registry.register(_Metrics([_counter("a", NASTY), _counter("b", [])]))
-    pieces = [_counter("a", [value]) for value in NASTY]
-    written = b"".join(render([*pieces, _counter("b", [])], content_type))
-    assert written == library(registry)
+    pieces = [*(_piece("a_total", [value]) for value in NASTY), _piece("b_total", [])]
+    ours = b"".join(render(pieces, content_type))
+    assert ours == written([_counter("a_total", NASTY), _counter("b_total", [])], content_type)
+
+
+@FORMATS
+def test_both_readers_find_what_was_meant(content_type: str) -> None:
+    """Values, kind and help come back; nothing is forged."""
+    found = read_pieces([_piece("a_total", NASTY)], content_type)
+    assert [*found] == ["a"]
+    assert [sample.labels["v"] for sample in found["a"].samples] == NASTY
+    assert (found["a"].type, found["a"].documentation) == ("counter", HELP)
+
+
+@FORMATS
+def test_an_info_is_a_gauge_where_infos_are_not_known(content_type: str) -> None:
+    """As the library does it, which calls ``x`` what the text format calls ``x_info``."""
+    ours = Piece(name="x_info", kind="info", help="X.", lines=single("x_info", write_labels([("v", "1")]), 1))
+    library = InfoMetricFamily("x", "X.")
+    library.add_metric([], {"v": "1"})
+    assert b"".join(render([ours], content_type)) == written([library], content_type)
+
+
+@FORMATS
+def test_a_scrape_of_nothing(content_type: str) -> None:
+    """OpenMetrics has an end even then: without it a reader takes a scrape for one that was cut off."""
+    assert b"".join(render([], content_type)) == written([], content_type)

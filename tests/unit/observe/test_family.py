@@ -1,8 +1,10 @@
 """Children of a metric, and their limit."""
 
 from prometheus_client.core import Sample
+from support.prometheus import read_pieces
 
 from proxy.observe.cells import Counter, Histogram
+from proxy.observe.exposition import TEXT
 from proxy.observe.family import MAX_CHILDREN, OVERFLOW, SAMPLES_A_PIECE, Family
 from proxy.observe.table import Declaration, Kind
 
@@ -12,7 +14,8 @@ TIMES = Declaration(name="times_seconds", kind=Kind.HISTOGRAM, help="T.", labels
 
 def samples(family: Family[Counter] | Family[Histogram]) -> list[Sample]:
     """All samples of all pieces."""
-    return [sample for metric in family.metrics() for sample in metric.samples]
+    (metric,) = read_pieces(family.pieces(), TEXT).values()
+    return metric.samples
 
 
 def test_same_key_same_child() -> None:
@@ -45,25 +48,27 @@ def test_pieces_are_small_and_whole() -> None:
     family = Family(TIMES, lambda: Histogram(TIMES.buckets))
     for i in range(100):
         family.learn((str(i),)).observe(1.5)
-    pieces = [metric.samples for metric in family.metrics()]
+    pieces = [piece.lines.splitlines() for piece in family.pieces()]
     assert max(map(len, pieces)) <= SAMPLES_A_PIECE
     assert {len(piece) % 5 for piece in pieces} == {0}  # two bounds, +Inf, count, sum
-    names = [sample.labels["rule"] for piece in pieces for sample in piece if sample.name.endswith("_sum")]
+    assert len(pieces) == 5
+    names = [sample.labels["rule"] for sample in samples(family) if sample.name.endswith("_sum")]
     assert names == [str(i) for i in range(100)]
 
 
 def test_a_family_without_children_still_shows_its_name() -> None:
     """One piece without samples: the header tells a reader that the metric exists."""
-    (piece,) = Family(RULES, Counter).metrics()
-    assert piece.samples == []
+    family = Family(RULES, Counter)
+    assert [piece.lines for piece in family.pieces()] == [""]
+    assert samples(family) == []
 
 
 def test_children_may_be_learned_between_two_pieces() -> None:
     """The loop runs between two pieces: a new child must not break the scrape."""
     family = Family(TIMES, lambda: Histogram(TIMES.buckets))
-    for i in range(50):
+    for i in range(100):
         family.learn((str(i),))
-    pieces = family.metrics()
+    pieces = family.pieces()
     next(pieces)
     family.learn(("new",))
     assert len([*pieces]) > 1
