@@ -1,9 +1,12 @@
 """How much a transport reads at once.
 
-aiofastnet takes 256 KiB from the C library for every read, and gives back what the read did not fill. That is more than
-``memory.BLOCK_BYTES``, so each read of a small message would map memory and unmap it, and more than the caches of a
-core hold. The size is a constant of the library without an option, so it is set before the library's own modules copy
-it: import ``aiofastnet`` from here.
+aiofastnet takes 256 KiB from the C library for every read, and gives back what the read did not fill. glibc maps blocks
+of 128 KiB and more, so each read of a small message could map memory and unmap it (and did: a fifth of the CPU of
+an ingress, until by luck something larger was freed). The size is a constant of the library without an option, so it is
+set before the library's own modules copy it: import ``aiofastnet`` from here.
+
+Mapping the buffers of TLS connections on their own (``M_MMAP_THRESHOLD``) was tried as well: they go back to the kernel
+when a connection ends, but 1000 idle ones hold 4 MB more, since each buffer has pages of its own.
 """
 
 import importlib.machinery
@@ -14,7 +17,7 @@ from typing import Any
 __all__ = ["READ_BYTES", "aiofastnet"]
 
 READ_BYTES = 56 * 1024
-"""Below ``memory.BLOCK_BYTES`` with the headers of ``bytes`` and ``malloc``; more than three TLS records."""
+"""Far below what glibc maps, more than three TLS records."""
 
 
 def _set_read_size() -> None:

@@ -18,7 +18,6 @@ from proxy.config.settings import SidecarSettings
 from proxy.errors import ProxyError
 from proxy.flow.listener import Listener
 from proxy.net.accept import ListenFailed
-from proxy.net.memory import map_large_blocks
 from proxy.net.transport import new_loop
 from proxy.supervisor.reload import reload
 
@@ -35,7 +34,6 @@ def run(settings: SidecarSettings, config_path: Path) -> int:
     """Run until told to end; give the exit code: 0, or 1 when it could not start or the grace was not enough."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until its handler is there: a reload must not end us
     _raise_descriptor_limit()
-    map_large_blocks()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("aiofastnet").setLevel(logging.CRITICAL)  # it tells of each failed handshake, which we count
     with asyncio.Runner(loop_factory=lambda: new_loop(settings.event_loop)) as runner:
