@@ -234,6 +234,14 @@ class TokenWrongIssuer(TokenRefusal):
     """Iss is not the issuer of the keys."""
 
 
+class TokenActorLoop(TokenRefusal):
+    """Somebody stands twice among those who act (specs 1.19)."""
+
+
+class TokenActorsTooDeep(TokenRefusal):
+    """More act for the subject than the limit (specs 1.19)."""
+
+
 class Denied(ProxyError, group=True):
     """The policy does not allow it."""
 
@@ -248,6 +256,10 @@ class ScopeMissing(Denied):
 
 class ScopeBeyondGrant(Denied):
     """The token holds a scope that this connection may not use."""
+
+
+class ActorNotAllowed(Denied):
+    """Whoever acts for the subject may not use this route."""
 
 
 class AudienceBeyondGrant(Denied):

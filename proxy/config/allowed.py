@@ -132,6 +132,17 @@ _RULE = Record(
             fallback="tokens.audience alone",
         ),
         Key(
+            "actors",
+            ListOf(
+                item=text("none, an actor, or a beginning and *", "agents/*", longest=1024),
+                example="[none]",
+                at_least=1,
+            ),
+            "Who may act for the subject: none, a name, or the beginning of names and *.",
+            into=(RuleSettings, "actors"),
+            fallback="whoever the token names, or nobody",
+        ),
+        Key(
             "routes",
             ListOf(item=_ROUTE, example='- {match: "GET /orders/{id}", scopes: [orders.read]}'),
             "What they may call; nothing else is forwarded.",

@@ -14,6 +14,7 @@ from proxy.config.word import (
     trust_domain,
 )
 from proxy.identity.settings import FilesSettings
+from proxy.tokens.profile import Profile
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 
 INBOUND_LISTEN = HostPort("0.0.0.0", 15006)  # noqa: S104 - the mesh comes from outside the pod
@@ -141,6 +142,12 @@ TOKENS = Section(
             "What iss must be.",
             fallback="not compared",
             into=(TokenSettings, "issuer"),
+        ),
+        Key(
+            "profile",
+            choice(of=tuple(Profile)),
+            "How this issuer writes tokens: as the newest draft, or as older ones and Tokenetes.",
+            into=(TokenSettings, "profile"),
         ),
         Key("refresh", duration(1, DAY), "How often the keys are read again.", into=(TokenSettings, "refresh_s")),
         Key(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from proxy.policy.actors import Actors, InvalidActor, parse_actors
 from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
 from proxy.policy.destinations import Destinations
 from proxy.policy.peers import InvalidPattern, parse_pattern
@@ -66,7 +67,8 @@ def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> R
     for number, name in enumerate(settings.audiences):
         if not name or not name.isprintable() or " " in name:
             errors.append((f"{path}.audiences[{number}]", "write the name of a trust domain, as in example.org"))
-    routes = [_route(f"{path}.routes[{n}]", route, settings, errors) for n, route in enumerate(settings.routes)]
+    actors = _actors(f"{path}.actors", settings.actors, errors)
+    routes = [_route(f"{path}.routes[{n}]", route, settings, actors, errors) for n, route in enumerate(settings.routes)]
     _check_routes(f"{path}.routes", routes, errors)
     return Rule(
         name=settings.name,
@@ -74,7 +76,16 @@ def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> R
         audiences=frozenset(settings.audiences or (audience,)),
         scopes=frozenset(settings.scopes),
         routes=tuple(route for route in routes if route is not None),
+        actors=settings.actors,
     )
+
+
+def _actors(path: str, patterns: tuple[str, ...], errors: Errors) -> Actors | None:
+    try:
+        return parse_actors(patterns)
+    except InvalidActor as error:
+        errors.append((path, str(error)))
+        return None
 
 
 def _check_peers(path: str, peers: Sequence[str], errors: Errors) -> None:
@@ -98,7 +109,9 @@ def _check_scopes(path: str, scopes: Sequence[str], errors: Errors) -> None:
             errors.append((f"{path}[{number}]", message))
 
 
-def _route(path: str, settings: RouteSettings, rule: RuleSettings, errors: Errors) -> Route | None:
+def _route(
+    path: str, settings: RouteSettings, rule: RuleSettings, actors: Actors | None, errors: Errors
+) -> Route | None:
     _check_scopes(f"{path}.scopes", settings.scopes, errors)
     for scope in settings.scopes:
         if scope not in rule.scopes:
@@ -109,7 +122,7 @@ def _route(path: str, settings: RouteSettings, rule: RuleSettings, errors: Error
         errors.append((f"{path}.match", str(error)))
         return None
     permit = Permit(seal=SEAL, rule=rule.name, route=template.path)
-    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit)
+    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit, actors=actors)
 
 
 def _check_routes(path: str, routes: Sequence[Route | None], errors: Errors) -> None:

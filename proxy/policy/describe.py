@@ -29,7 +29,8 @@ def _inbound(policy: Policy) -> Iterator[str]:
 
 def _of_rule(rule: Rule) -> str:
     scopes = f"of at most {_scopes(rule.scopes)}" if rule.scopes else "without any scope"
-    return f"for {', '.join(sorted(rule.audiences))} {scopes}"
+    acting = f", where who acts is {' or '.join(rule.actors)}" if rule.actors else ""
+    return f"for {', '.join(sorted(rule.audiences))} {scopes}{acting}"
 
 
 def _scopes(scopes: frozenset[str]) -> str:

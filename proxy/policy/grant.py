@@ -8,13 +8,16 @@ The order of the questions is also what a refusal tells. Everyone who gets one h
 token that was verified, so it learns only of itself. First of the connection (``GrantEnded``), then of its token
 (``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``). Only a
 token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that needs another scope
-(``ScopeMissing``), and only among the routes of its own Grant: rules for other peers are not in its table at all.
+(``ScopeMissing``) or another actor (``ActorNotAllowed``), and only among the routes of its own Grant: rules for other
+peers are not in its table at all.
 """
 
 from dataclasses import dataclass
 
 from proxy.errors import (
+    ActorNotAllowed,
     AudienceBeyondGrant,
+    Denied,
     GrantEnded,
     PeerNotAllowed,
     RouteNotAllowed,
@@ -48,7 +51,7 @@ class Grant:
             GrantEnded: close the connection.
             AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
             AmbiguousPath: the path can be read in two ways.
-            RouteNotAllowed, ScopeMissing: no rule allows it, or not with this token.
+            RouteNotAllowed, ScopeMissing, ActorNotAllowed: no rule allows it, or not with this token.
 
         """
         if not now < self.until:  # written so that a NaN ends the grant too
@@ -61,7 +64,7 @@ class Grant:
         permit = None
         for alternatives in self.routes.find(method, target):
             for route in alternatives:
-                if route.scopes <= scopes:
+                if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
                     permit = permit or route.permit
                     break
             else:
@@ -94,7 +97,10 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
     )
 
 
-def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> ScopeMissing:
+def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> Denied:
+    for route in alternatives:
+        if route.scopes <= scopes:
+            return ActorNotAllowed(f"the rule {route.permit.rule!r} does not name who acts in this token")
     first = alternatives[0]
     lacking = " ".join(sorted(first.scopes - scopes))
     return ScopeMissing(f"the rule {first.permit.rule!r} needs {lacking} for {first.template}")

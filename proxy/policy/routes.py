@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import AmbiguousPath
+from proxy.policy.actors import Actors
 from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
@@ -40,6 +41,7 @@ class Route:
     template: Template
     scopes: frozenset[str]
     permit: Permit
+    actors: Actors | None = None
 
 
 class RouteTable:
@@ -161,6 +163,6 @@ def _needed(alternatives: list[Route]) -> Alternatives:
     """Drop each that asks for all that one before it asks for: whoever satisfies it has satisfied that one."""
     kept: list[Route] = []
     for route in alternatives:
-        if not any(before.scopes <= route.scopes for before in kept):
+        if not any(before.scopes <= route.scopes and before.actors in {None, route.actors} for before in kept):
             kept.append(route)
     return tuple(kept)

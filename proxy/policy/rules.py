@@ -18,6 +18,7 @@ class Rule:
     audiences: frozenset[str]
     scopes: frozenset[str]
     routes: tuple[Route, ...]
+    actors: tuple[str, ...] = ()
 
 
 class Ceiling:

@@ -17,7 +17,8 @@ class RuleSettings:
     """One rule: these peers may hold tokens of at most these scopes, and use these routes.
 
     ``peers``: ``spiffe://td/path`` exactly, ``spiffe://td/path/*`` everything below that path, ``spiffe://td/*``
-    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone.
+    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone. ``actors``: who
+    may act for the subject of a token (see ``policy/actors.py``); empty means: whoever the token names, or nobody.
     """
 
     name: str
@@ -25,6 +26,7 @@ class RuleSettings:
     scopes: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
 class Ambiguity(StrEnum):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from proxy.tokens.profile import Profile
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSettings:
@@ -26,4 +28,5 @@ class TokenSettings:
     max_lifetime_s: float = 3600.0  # "minutes or less" (specs 1.13); more is a mistake of the issuer
     max_bytes: int = 16384  # a quarter of the head limit
     cache_entries: int = 10_000
+    profile: Profile = Profile.STRICT  # of the issuer of ``keys``; anything else is named by the operator
     service: ServiceSettings | None = None
