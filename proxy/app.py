@@ -144,7 +144,15 @@ class Sidecar:
         pool = self._pool(app, settings.pool)
         lifetimes: Lifetimes[InboundConnection] = Lifetimes(self.deadlines, self.tasks, time.monotonic)
         door = Inbound(
-            settings, self.store, self.contexts, authenticator, policy, pool, lifetimes, self.settings.lifetime
+            settings,
+            self.store,
+            self.contexts,
+            authenticator,
+            policy,
+            pool,
+            lifetimes,
+            self.settings.lifetime,
+            token_service=self.token_service,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 

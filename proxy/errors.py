@@ -174,6 +174,14 @@ class ClientClosed(BadMessage):
     """The caller went away before the answer."""
 
 
+class BodyTooLarge(BadMessage):
+    """The body is larger than what may be read of it before it is forwarded."""
+
+
+class FactUnusable(BadMessage):
+    """A fact that the token is asked for with is missing, or can be read in two ways."""
+
+
 class TokenRefusal(ProxyError, group=True):
     """The transaction token is refused (specs 1.5)."""
 
@@ -240,6 +248,18 @@ class TokenActorLoop(TokenRefusal):
 
 class TokenActorsTooDeep(TokenRefusal):
     """More act for the subject than the limit (specs 1.19)."""
+
+
+class AccessTokenMissing(TokenRefusal):
+    """The request brings no token to trade for a transaction token."""
+
+
+class AccessTokenMalformed(TokenRefusal):
+    """The request brings more than one token to trade, or what cannot be one."""
+
+
+class AccessTokenRefused(TokenRefusal):
+    """The Transaction Token Service does not take the token that the request brings."""
 
 
 class Denied(ProxyError, group=True):
@@ -310,6 +330,10 @@ class TtsUnavailable(UpstreamFailure):
 
 class TtsRefused(UpstreamFailure):
     """The Transaction Token Service refused the request."""
+
+
+class TtsRefusedUs(UpstreamFailure):
+    """The Transaction Token Service does not take us as a client."""
 
 
 class TtsBadAnswer(UpstreamFailure):

@@ -10,6 +10,7 @@ from proxy.policy.compile import PolicyErrors, compile_destinations, compile_pol
 from proxy.policy.settings import PolicySettings
 
 _FILES = "identity.files"
+_NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 
@@ -55,11 +56,12 @@ def _token_service(draft: Draft) -> None:
     if draft.is_written("tokens.service"):
         return
     for index, destination in draft.items("outbound.destinations"):
-        if destination.token_scope is not None:
-            draft.refuse(
-                f"outbound.destinations[{index}].token",
-                "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}",
-            )
+        if destination.token is not None:
+            draft.refuse(f"outbound.destinations[{index}].token", _NO_SERVICE)
+    for index, rule in draft.items("policy"):
+        for number, route in enumerate(rule.routes):
+            if route.exchange is not None:
+                draft.refuse(f"policy[{index}].routes[{number}].exchange", _NO_SERVICE)
 
 
 def _trust_domains(draft: Draft) -> None:

@@ -110,6 +110,12 @@ _SERVICE = Record(
         ),
         Key("spiffe_id", spiffe_id(), "Who must answer there.", required="spiffe_id: spiffe://example.org/tts"),
         Key("timeout", duration(0.1, MINUTE), "For one exchange.", into=(ServiceSettings, "timeout_s")),
+        Key(
+            "cache_entries",
+            count(1, 1_000_000),
+            "Tokens from it that are held.",
+            into=(ServiceSettings, "cache_entries"),
+        ),
     ),
 )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from proxy.errors import (
     ActorNotAllowed,
+    AmbiguousPath,
     AudienceBeyondGrant,
     Denied,
     GrantEnded,
@@ -26,16 +27,16 @@ from proxy.errors import (
 )
 from proxy.identity.peer import Peer
 from proxy.policy.permit import Permit
-from proxy.policy.routes import Alternatives, RouteTable
+from proxy.policy.routes import Alternatives, Route, RouteTable
 from proxy.policy.rules import Policy
 from proxy.tokens.claims import TxnToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Audiences, scopes and routes of one connection. Only ``admit`` makes one.
+    """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    ``until`` is 0 once it was taken back.
+    Only ``admit`` makes one. ``until`` is 0 once it was taken back.
     """
 
     peer: Peer
@@ -43,6 +44,7 @@ class Grant:
     scopes: frozenset[str]
     until: float
     routes: RouteTable
+    trades: bool = False
 
     def permit(self, method: bytes, target: bytes, token: TxnToken, now: float) -> Permit:
         """Return the Permit of a request with this verified token. ``target`` is in origin-form.
@@ -75,7 +77,33 @@ class Grant:
 
     def withdrawn(self) -> "Grant":
         """Return it as it is once it was taken back: of the same peer, and ended."""
-        return Grant(peer=self.peer, audiences=self.audiences, scopes=self.scopes, until=0.0, routes=self.routes)
+        return Grant(
+            peer=self.peer,
+            audiences=self.audiences,
+            scopes=self.scopes,
+            until=0.0,
+            routes=self.routes,
+            trades=self.trades,
+        )
+
+
+def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) -> Route | None:
+    """Return the route of a request whose token is traded here; None where it has to bring a transaction token.
+
+    It decides nothing but that: what the token that comes of it may do is for ``Grant.permit``.
+
+    Raises:
+        GrantEnded: nothing is asked for in its name any more; close the connection.
+        AmbiguousPath: the path can be read in two ways, or trades in one of them alone.
+
+    """
+    if not now < grant.until:
+        raise GrantEnded("an SVID of this connection has ended")
+    found = [route for alternatives in grant.routes.find(method, target) for route in alternatives]
+    asks = {route.ask for route in found}
+    if len(asks) > 1:
+        raise AmbiguousPath("the path has several readings or rules, and not every one trades the same token")
+    return found[0] if found and found[0].ask is not None else None
 
 
 def admit(policy: Policy, peer: Peer, until: float) -> Grant:
@@ -94,6 +122,7 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
         scopes=ceiling.scopes,
         until=until,
         routes=ceiling.routes,
+        trades=ceiling.trades,
     )
 
 

@@ -1,8 +1,31 @@
 """Which transaction tokens are believed, and where one is asked for."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from proxy.tokens.profile import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectSettings:
+    """The subject token that a request brings. ``taken``: ``bearer``, or ``header:NAME``."""
+
+    type: str = "access_token"
+    taken: str = "bearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskSettings:
+    """What one route or destination asks of the token service.
+
+    ``subject`` None: in the name of this workload itself. ``details`` and ``context``: the members of request_details
+    and request_context, each the name of a fact (``tokens/facts.py``).
+    """
+
+    scope: tuple[str, ...]
+    subject: SubjectSettings | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,6 +35,7 @@ class ServiceSettings:
     url: str
     spiffe_id: str
     timeout_s: float = 5.0
+    cache_entries: int = 4096  # tokens that are held: at an edge, one for each who is logged in and each thing they do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
