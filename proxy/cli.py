@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
     _authority_entry(verbs)
     _wait_entry(verbs)
+    _token_entries(verbs)
     _json_option(_entry(verbs, "version", _version, "say which svidecar this is"))
     return parser
 
@@ -112,6 +113,32 @@ def _wait_entry(verbs: "Verbs") -> None:
     wait = _entry(verbs, "wait", _wait, "come back when a sidecar is ready")
     wait.add_argument("--url", metavar="URL", help="its readiness (default: http://127.0.0.1:15021/healthz/ready)")
     wait.add_argument("--timeout", metavar="SECONDS", help="how long to wait; 0 looks once (default: 60)")
+
+
+def _token_entries(verbs: "Verbs") -> None:
+    token = verbs.add_parser("token", help="about one transaction token", description="About one transaction token.")
+    about = token.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _json_option(_entry(about, "decode", _token_decode, "show the token on standard input, believing nothing of it"))
+    verify = _entry(about, "verify", _token_verify, "say whether the token on standard input holds, as a sidecar would")
+    verify.add_argument("--jwks", required=True, type=Path, metavar="F", help="the JWK Set of the issuer")
+    verify.add_argument("--audience", required=True, metavar="A", help="the trust domain that aud must be")
+    verify.add_argument("--issuer", metavar="I", help="what iss must be (default: not compared)")
+    verify.add_argument("--at", metavar="TIME", help="judge it at this time: seconds since 1970, or ISO 8601")
+    verify.add_argument(
+        "--profile",
+        choices=("strict", "older_drafts"),
+        default="strict",
+        help="how its issuer writes (default: strict)",
+    )
+    _json_option(verify)
+    request = _entry(about, "request", _token_request, "ask the token service of a sidecar for a token")
+    _config_option(request)
+    request.add_argument("--scope", required=True, metavar="S", help="what for; several with spaces between")
+    request.add_argument("--subject-type", metavar="T", help="of the token on standard input, such as access_token")
+    request.add_argument("--details", metavar="JSON", default="", help="request_details, a JSON object")
+    request.add_argument("--context", metavar="JSON", default="", help="request_context, a JSON object")
+    request.add_argument("--raw", action="store_true", help="print the token itself: whoever has it can use it")
+    _json_option(request)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -184,6 +211,31 @@ def _wait(options: argparse.Namespace) -> int:
 
     given = {"--url": options.url, "--timeout": options.timeout}
     return wait([f"{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _token_decode(options: argparse.Namespace) -> int:
+    from proxy.tokens.command import decode
+
+    return decode(options)
+
+
+def _token_verify(options: argparse.Namespace) -> int:
+    from proxy.tokens.command import judge
+
+    return judge(options)
+
+
+def _token_request(options: argparse.Namespace) -> int:
+    from proxy.config.load import load
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        settings = load(options.config, os.environ)
+    except ConfigInvalid as invalid:
+        return _refused(options.config, invalid)
+    from proxy.control.ask import main as ask
+
+    return ask(options, settings.identity, settings.tls, settings.tokens)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@
 ``literal:TEXT``          the text itself
 ========================= ============================================================================
 
-``optional`` and a blank before it make a fact optional. One that is not there, or could be read in two ways (a field or a parameter
-that is repeated, a body with a member twice, a path with two readings), is refused and never guessed.
+``optional`` and a blank before it make a fact optional. One that is not there, or could be read in two ways (a field or
+a parameter that is repeated, a body with a member twice, a path with two readings), is refused and never guessed.
 """
 
 import json
