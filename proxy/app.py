@@ -263,7 +263,8 @@ class Sidecar:
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
-            self.health.set(Gate.KEYS, ok=True, detail="loaded")
+            known = self.keys.current is not None
+            self.health.set(Gate.KEYS, ok=known, detail="loaded" if known else self.keys.last_error)
 
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""

@@ -48,6 +48,8 @@ def _inbound_needs(draft: Draft) -> None:
 
 def _tokens(draft: Draft) -> None:
     keys = draft.get("tokens.keys")
+    if draft.get("tokens.keys_copy") and keys and "://" not in keys:
+        draft.refuse("tokens.keys_copy", "applies to a URL in tokens.keys: a file is its own copy; remove it")
     if draft.get("tokens.keys_spiffe_id") and keys and not keys.startswith("https://"):
         draft.refuse("tokens.keys_spiffe_id", "applies to an https URL in tokens.keys; remove it")
 

@@ -157,6 +157,19 @@ TOKENS = Section(
         ),
         Key("refresh", duration(1, DAY), "How often the keys are read again.", into=(TokenSettings, "refresh_s")),
         Key(
+            "keys_copy",
+            file_path(),
+            "A file in which the last good keys are kept, for a start while their URL is down.",
+            fallback="none",
+            into=(TokenSettings, "keys_copy"),
+        ),
+        Key(
+            "keys_max_age",
+            duration(MINUTE, 30 * DAY),
+            "Keys that their source has not confirmed for so long are given up.",
+            into=(TokenSettings, "keys_max_age_s"),
+        ),
+        Key(
             "learn_interval",
             duration(0.1, HOUR),
             "At most one fetch for unknown keys in this time.",

@@ -47,6 +47,8 @@ class TokenSettings:
     issuer: str | None = None
     keys_spiffe_id: str | None = None  # an https URL is fetched from this workload; without it, by the Web PKI
     refresh_s: float = 300.0  # keys are published minutes before they sign; as SPIFFE's default refresh hint
+    keys_copy: str | None = None  # a file that the last good keys are kept in, for a start without their server
+    keys_max_age_s: float = 86_400.0  # without a word from their source; as long as an outage may last unseen
     learn_interval_s: float = 5.0  # at most one fetch for unknown kids in this time, however many ask
     skew_s: float = 2.0  # tokens live seconds to minutes; a minute of skew would be longer than some of them
     max_lifetime_s: float = 3600.0  # "minutes or less" (specs 1.13); more is a mistake of the issuer
