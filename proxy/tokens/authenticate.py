@@ -67,16 +67,8 @@ class Authenticator:
         return token
 
     async def learn(self, raw: bytes) -> bool:
-        """Ask for the key of a token that ``authenticate`` refused with TokenUnknownKey; True if it is known now.
-
-        Raises:
-            KeysUnavailable: the keys cannot be read now, so that nobody can say whose the token is.
-
-        """
-        known = await self._keys.learn(kid_of(raw))
-        if not known:
-            self._keys.check_learned()
-        return known
+        """Ask for the key of a token that ``authenticate`` refused with TokenUnknownKey; True if it is known now."""
+        return await self._keys.learn(kid_of(raw))
 
     def _verify(self, raw: bytes, now: float) -> TxnToken:
         self._on_miss()
