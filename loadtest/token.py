@@ -28,6 +28,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jwt
@@ -39,7 +40,7 @@ from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.carry import one_token
 from proxy.tokens.exchange import Want
-from proxy.tokens.fetch import Answer
+from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.jws import read_jws
 from proxy.tokens.keys import KeySet
@@ -94,18 +95,10 @@ def other_token(algorithm: str, now: float) -> tuple[bytes, KeySet]:
     return raw.encode(), KeySet.parse(json.dumps({"keys": [used | {"kid": "k", "use": "sig"}]}).encode())
 
 
-async def measure() -> dict[str, float]:
-    """Measure everything."""
-    now = time.time()
-    key = make_key(now - 1)
-    raw = sign(key, claims(now)).encode()
-    answer = json.dumps(
-        {
-            "access_token": raw.decode(),
-            "issued_token_type": "urn:ietf:params:oauth:token-type:txn_token",
-            "token_type": "N_A",
-        }
-    ).encode()
+def tts(raw: bytes, jwk_set: bytes) -> Fetch:
+    """Return a network in which the token service answers with this token, and publishes these keys."""
+    kind = "urn:ietf:params:oauth:token-type:txn_token"
+    granted = {"access_token": raw.decode(), "issued_token_type": kind, "token_type": "N_A"}
 
     async def fetch(  # as ``tokens.fetch.Fetch`` has it
         method: str,
@@ -117,8 +110,18 @@ async def measure() -> dict[str, float]:
         expect: SpiffeId | None = None,
     ) -> Answer:
         del url, fields, body, timeout_s, expect
-        return Answer(200, {"content-type": "application/json"}, answer if method == "POST" else jwks([key]))
+        answer = json.dumps(granted).encode() if method == "POST" else jwk_set
+        return Answer(200, {"content-type": "application/json"}, answer)
 
+    return fetch
+
+
+async def measure() -> dict[str, float]:
+    """Measure everything."""
+    now = time.time()
+    key = make_key(now - 1)
+    raw = sign(key, claims(now)).encode()
+    fetch = tts(raw, jwks([key]))
     store = KeyStore(SETTINGS, fetch, time.time)
     await store.load()
     service = TokenService(SETTINGS, fetch, store, time.time, random.random)
@@ -137,7 +140,7 @@ async def measure() -> dict[str, float]:
     }
     for algorithm in ("RS256", "Ed25519"):
         other, its_keys = other_token(algorithm, now)
-        found[f"new, {algorithm}"] = best_us(lambda other=other, its=its_keys: verify(other, its, now, expect), 10)  # type: ignore[misc]
+        found[f"new, {algorithm}"] = best_us(partial(verify, other, its_keys, now, expect), 10)
     await service.close()
     await store.close()
     return found
