@@ -158,7 +158,15 @@ class Sidecar:
         pool = self._pool(app, settings.pool)
         lifetimes: Lifetimes[InboundConnection] = Lifetimes(self.deadlines, self.tasks, time.monotonic)
         door = Inbound(
-            settings, self.store, self.contexts, authenticator, policy, pool, lifetimes, self.settings.lifetime
+            settings,
+            self.store,
+            self.contexts,
+            authenticator,
+            policy,
+            pool,
+            lifetimes,
+            self.settings.lifetime,
+            token_service=self.token_service,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
@@ -278,7 +286,8 @@ class Sidecar:
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
-            self.health.set(Gate.KEYS, ok=True, detail="loaded")
+            known = self.keys.current is not None
+            self.health.set(Gate.KEYS, ok=known, detail="loaded" if known else self.keys.last_error)
 
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""

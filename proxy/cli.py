@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _authority_entry(verbs)
     _wait_entry(verbs)
     _identity_entry(verbs)
+    _token_entries(verbs)
     _json_option(_entry(verbs, "version", _version, "say which svidecar this is"))
     return parser
 
@@ -123,6 +124,32 @@ def _identity_entry(verbs: "Verbs") -> None:
     whence.add_argument("--config", type=Path, metavar="F", help="ask the sidecar of this YAML, or else its source")
     whence.add_argument("--socket", metavar="S", help="ask this agent (default: SPIFFE_ENDPOINT_SOCKET)")
     _json_option(show)
+
+
+def _token_entries(verbs: "Verbs") -> None:
+    token = verbs.add_parser("token", help="about one transaction token", description="About one transaction token.")
+    about = token.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _json_option(_entry(about, "decode", _token_decode, "show the token on standard input, believing nothing of it"))
+    verify = _entry(about, "verify", _token_verify, "say whether the token on standard input holds, as a sidecar would")
+    verify.add_argument("--jwks", required=True, type=Path, metavar="F", help="the JWK Set of the issuer")
+    verify.add_argument("--audience", required=True, metavar="A", help="the trust domain that aud must be")
+    verify.add_argument("--issuer", metavar="I", help="what iss must be (default: not compared)")
+    verify.add_argument("--at", metavar="TIME", help="judge it at this time: seconds since 1970, or ISO 8601")
+    verify.add_argument(
+        "--profile",
+        choices=("strict", "older_drafts"),
+        default="strict",
+        help="how its issuer writes (default: strict)",
+    )
+    _json_option(verify)
+    request = _entry(about, "request", _token_request, "ask the token service of a sidecar for a token")
+    _config_option(request)
+    request.add_argument("--scope", required=True, metavar="S", help="what for; several with spaces between")
+    request.add_argument("--subject-type", metavar="T", help="of the token on standard input, such as access_token")
+    request.add_argument("--details", metavar="JSON", default="", help="request_details, a JSON object")
+    request.add_argument("--context", metavar="JSON", default="", help="request_context, a JSON object")
+    request.add_argument("--raw", action="store_true", help="print the token itself: whoever has it can use it")
+    _json_option(request)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -216,6 +243,31 @@ def _identity_show(options: argparse.Namespace) -> int:
         return _refused(options.config, invalid)
     admin = settings.admin
     return show_held(settings.identity, admin.admin_host, admin.admin_port, as_json=options.json)
+
+
+def _token_decode(options: argparse.Namespace) -> int:
+    from proxy.tokens.command import decode
+
+    return decode(options)
+
+
+def _token_verify(options: argparse.Namespace) -> int:
+    from proxy.tokens.command import judge
+
+    return judge(options)
+
+
+def _token_request(options: argparse.Namespace) -> int:
+    from proxy.config.load import load
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        settings = load(options.config, os.environ)
+    except ConfigInvalid as invalid:
+        return _refused(options.config, invalid)
+    from proxy.control.ask import main as ask
+
+    return ask(options, settings.identity, settings.tls, settings.tokens)
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -174,6 +174,14 @@ class ClientClosed(BadMessage):
     """The caller went away before the answer."""
 
 
+class BodyTooLarge(BadMessage):
+    """The body is larger than what may be read of it before it is forwarded."""
+
+
+class FactUnusable(BadMessage):
+    """A fact that the token is asked for with is missing, or can be read in two ways."""
+
+
 class TokenRefusal(ProxyError, group=True):
     """The transaction token is refused (specs 1.5)."""
 
@@ -234,6 +242,26 @@ class TokenWrongIssuer(TokenRefusal):
     """Iss is not the issuer of the keys."""
 
 
+class TokenActorLoop(TokenRefusal):
+    """Somebody stands twice among those who act (specs 1.19)."""
+
+
+class TokenActorsTooDeep(TokenRefusal):
+    """More act for the subject than the limit (specs 1.19)."""
+
+
+class AccessTokenMissing(TokenRefusal):
+    """The request brings no token to trade for a transaction token."""
+
+
+class AccessTokenMalformed(TokenRefusal):
+    """The request brings more than one token to trade, or what cannot be one."""
+
+
+class AccessTokenRefused(TokenRefusal):
+    """The Transaction Token Service does not take the token that the request brings."""
+
+
 class Denied(ProxyError, group=True):
     """The policy does not allow it."""
 
@@ -248,6 +276,10 @@ class ScopeMissing(Denied):
 
 class ScopeBeyondGrant(Denied):
     """The token holds a scope that this connection may not use."""
+
+
+class ActorNotAllowed(Denied):
+    """Whoever acts for the subject may not use this route."""
 
 
 class AudienceBeyondGrant(Denied):
@@ -298,6 +330,10 @@ class TtsUnavailable(UpstreamFailure):
 
 class TtsRefused(UpstreamFailure):
     """The Transaction Token Service refused the request."""
+
+
+class TtsRefusedUs(UpstreamFailure):
+    """The Transaction Token Service does not take us as a client."""
 
 
 class TtsBadAnswer(UpstreamFailure):

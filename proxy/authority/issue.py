@@ -14,6 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.authority.refusal import TokenRefused
+from proxy.authority.replace import replaced
+from proxy.authority.subject import Brought
 from proxy.identity.peer import Peer
 from proxy.tokens.encoding import read_json_object
 
@@ -45,6 +48,9 @@ class ClientRules:
     scopes: frozenset[str] = frozenset()
     subjects: tuple[str, ...] = ()
     context: bool = False
+    issuers: frozenset[str] = frozenset()
+    replaces: bool = False
+    svids: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +63,10 @@ class Rules:
     clients: Mapping[str, ClientRules] = field(default_factory=dict)
 
 
-class TokenRefused(Exception):
-    """An error of RFC 6749 section 5.2 or RFC 8693 section 2.2.2; the description never repeats the request."""
-
-    def __init__(self, error: str, description: str) -> None:
-        super().__init__(f"{error}: {description}")
-        self.error = error
-        self.description = description
-
-
-def issue(form: Mapping[str, str], peer: Peer, rules: Rules, now: float, txn: str) -> dict[str, Any]:
-    """Give the claims of the token that ``form`` asks for.
+def issue(
+    form: Mapping[str, str], peer: Peer, rules: Rules, now: float, txn: str, brought: Brought | None = None
+) -> dict[str, Any]:
+    """Give the claims of the token that ``form`` asks for; ``brought``: its subject token, where that was verified.
 
     Raises:
         TokenRefused: it is malformed, or beyond what this client may have.
@@ -75,8 +74,8 @@ def issue(form: Mapping[str, str], peer: Peer, rules: Rules, now: float, txn: st
     """
     client = _client(form, peer, rules)
     _check_kind(form, rules)
-    scope = _scope(form, client)
-    subject, subject_exp = _subject(form, peer, client, now)
+    scope = _scope(form, client, brought)
+    subject, subject_exp = _subject(form, peer, client, now) if brought is None else _told(brought, peer, client)
     iat = int(now)
     claims: dict[str, Any] = {
         "iss": rules.issuer,
@@ -88,11 +87,26 @@ def issue(form: Mapping[str, str], peer: Peer, rules: Rules, now: float, txn: st
         "scope": scope,
         "req_wl": peer.uri,
     }
+    if claims["exp"] <= iat:
+        raise TokenRefused("invalid_request", "the subject token ends within this second")
+    contexts: dict[str, dict[str, Any]] = {}
     for parameter, claim in (("request_details", "tctx"), ("request_context", "rctx")):
         context = _context(form, parameter)
         if context is not None and client.context:
-            claims[claim] = context
-    return claims
+            contexts[claim] = context
+    if brought is not None and brought.kept is not None:
+        return claims | replaced(brought.kept, peer.uri, contexts)
+    if brought is not None and brought.act is not None:
+        claims["act"] = brought.act
+    return claims | contexts
+
+
+def _told(brought: Brought, peer: Peer, client: ClientRules) -> tuple[str, int]:
+    if brought.is_own_word and not _may_name(brought.sub, peer, client):
+        raise TokenRefused("invalid_request", "this workload may not name that subject")
+    if brought.kept is None and not _is_presentable(brought.sub):
+        raise TokenRefused("invalid_request", f"sub must be 1 to {MAX_SUBJECT_CHARS} printable characters")
+    return brought.sub, int(brought.exp)
 
 
 def answer(token: str, lifetime_s: int) -> dict[str, Any]:
@@ -136,7 +150,7 @@ def _check_kind(form: Mapping[str, str], rules: Rules) -> None:
         raise TokenRefused("invalid_request", "actor_token is not served: a token without it would hide the actor")
 
 
-def _scope(form: Mapping[str, str], client: ClientRules) -> str:
+def _scope(form: Mapping[str, str], client: ClientRules, brought: Brought | None) -> str:
     scope = _required(form, "scope")
     if not _SCOPE.fullmatch(scope):
         raise TokenRefused("invalid_scope", "scope is not a list of scope tokens with one space between")
@@ -145,6 +159,8 @@ def _scope(form: Mapping[str, str], client: ClientRules) -> str:
         raise TokenRefused("invalid_scope", f"more than {MAX_SCOPES} scopes, or one of them twice")
     if not client.scopes.issuperset(scopes):
         raise TokenRefused("invalid_scope", "beyond what this workload may ask for")
+    if brought is not None and not brought.scopes.issuperset(scopes):
+        raise TokenRefused("invalid_scope", "beyond what the subject token carries")
     return scope
 
 

@@ -8,6 +8,7 @@
         scopes: [orders.read, orders.write]
         subjects: ["user:*"]
         context: true
+        issuers: [https://login.example.com]     # see ``read_issuers``
 
 The room of the sidecar's YAML stands above this one and cannot be used here; this file is small and as strict.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from proxy.authority.read_issuers import check_workloads, read_issuers
 from proxy.authority.settings import RESERVED, AuthoritySettings, WorkloadSettings
 from proxy.authority.state import BUNDLE, KEY, SVID
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId, parse_trust_domain
@@ -69,9 +71,11 @@ def read_settings(
         host=host,
         port=port,
         workloads=_checked(checked_domain, found, errors),
+        issuers=read_issuers(fields.get("issuers", []), errors),
         svid_lifetime_s=_seconds(fields, "svid_lifetime_s", _DEFAULTS.svid_lifetime_s, _SVID_LIFETIMES, errors),
         token_lifetime_s=_seconds(fields, "token_lifetime_s", _DEFAULTS.token_lifetime_s, _TOKEN_LIFETIMES, errors),
     )
+    check_workloads(settings.workloads, settings.issuers, errors)
     if errors:
         raise SettingsInvalid(errors)
     return settings
@@ -95,7 +99,7 @@ def _document(document: str, errors: Errors) -> dict[str, Any]:
         where = f"line {mark.line + 1}" if mark is not None else "the file"
         errors.append((where, f"not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}"))
         return {}
-    known = {"listen", "svid_lifetime_s", "token_lifetime_s", "workloads"}
+    known = {"listen", "svid_lifetime_s", "token_lifetime_s", "workloads", "issuers"}
     return _only(fields, known, "the file", errors)
 
 
@@ -153,10 +157,11 @@ def _listed(value: object, errors: Errors) -> list[tuple[str, WorkloadSettings]]
 
 
 def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
-    fields = _only(entry, {"name", "scopes", "subjects", "context"}, where, errors)
-    context = fields.get("context", False)
-    if not isinstance(context, bool):
-        errors.append((f"{where}.context", "must be true or false"))
+    fields = _only(entry, {"name", "scopes", "subjects", "context", "issuers", "replaces", "svids"}, where, errors)
+    flags = {name: fields.get(name, False) for name in ("context", "replaces", "svids")}
+    for flag, value in flags.items():
+        if not isinstance(value, bool):
+            errors.append((f"{where}.{flag}", "must be true or false"))
     name = fields.get("name", "")
     if not isinstance(name, str):
         errors.append((f"{where}.name", "must be a text"))
@@ -165,7 +170,10 @@ def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
         name=name,
         scopes=_texts(fields, "scopes", where, errors),
         subjects=_texts(fields, "subjects", where, errors),
-        context=context is True,
+        context=flags["context"] is True,
+        issuers=_texts(fields, "issuers", where, errors),
+        replaces=flags["replaces"] is True,
+        svids=flags["svids"] is True,
     )
 
 

@@ -3,16 +3,20 @@
 import base64
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from proxy.authority.ca import Root
 from proxy.authority.form import InvalidForm, read_form
-from proxy.authority.issue import Rules, TokenRefused, answer, issue
+from proxy.authority.issue import REFRESH_TOKEN, UNSIGNED_JSON, Rules, answer, issue
+from proxy.authority.issuers import Subjects
 from proxy.authority.keys import SigningKey, ec_members, jwks, sign, signer
+from proxy.authority.refusal import TokenRefused
+from proxy.authority.subject import Brought
 from proxy.control.message import NO_STORE, Request, Response, problem
+from proxy.errors import KeysUnavailable
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -33,12 +37,13 @@ class Endpoints:
     keys: Callable[[], Sequence[SigningKey]]
     now: Callable[[], float]
     txn: Callable[[], str]
+    subjects: Subjects | None = None
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
         match request.path, request.method:
             case "/token", "POST":
-                return self._token(request)
+                return await self._token(request)
             case "/jwks", "GET":
                 return Response(200, jwks(self.keys()), "application/jwk-set+json")
             case "/bundle", "GET":
@@ -49,18 +54,30 @@ class Endpoints:
             case _:
                 return problem(404, "there are /token, /jwks and /bundle")
 
-    def _token(self, request: Request) -> Response:
+    async def _token(self, request: Request) -> Response:
         if request.peer is None:  # the server has not asked for an identity: a fault of whoever built it
             return _refused(TokenRefused("invalid_client", "a client certificate is required"), "nobody")
         try:
             now = self.now()
-            claims = issue(_form(request), request.peer, self.rules, now, self.txn())
+            form = _form(request)
+            brought = await self._brought(form, request.peer.uri, now)
+            claims = issue(form, request.peer, self.rules, now, self.txn(), brought)
         except TokenRefused as refusal:
             return _refused(refusal, request.peer.uri)
+        except KeysUnavailable as missing:
+            _log.warning("token not issued: client=%s (%s)", request.peer.uri, missing.detail)
+            return problem(503, missing.detail, fields=(("Retry-After", "1"),))
         token = sign(signer(self.keys(), now), claims)
         _log.info("token issued: client=%s txn=%s scope=%s", request.peer.uri, claims["txn"], claims["scope"])
         body = json.dumps(answer(token, claims["exp"] - claims["iat"])).encode()
         return Response(200, body, _JSON, (NO_STORE,))
+
+    async def _brought(self, form: Mapping[str, str], requester: str, now: float) -> Brought | None:
+        """Verify the subject token of a workload that we know; ``issue`` judges the rest, and who we do not know."""
+        kind, raw, client = form.get("subject_token_type"), form.get("subject_token"), self.rules.clients.get(requester)
+        if self.subjects is None or client is None or raw is None or kind in {None, UNSIGNED_JSON, REFRESH_TOKEN}:
+            return None
+        return await self.subjects.read(str(kind), raw.encode(), client, requester, now)
 
 
 def spiffe_bundle(root: Root) -> bytes:

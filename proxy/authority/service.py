@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from proxy.authority.ca import IssuedSvid, Root, make_root
 from proxy.authority.issue import ClientRules, Rules
+from proxy.authority.issuers import Subjects
 from proxy.authority.keys import SigningKey, jwks, tended
 from proxy.authority.server import Endpoints, spiffe_bundle
 from proxy.authority.settings import RESERVED, AuthoritySettings
 from proxy.authority.state import State, StateUnusable
+from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer
 from proxy.errors import IdentityInvalid
 from proxy.identity.bundle import Bundle
@@ -56,12 +58,15 @@ class Authority:
         self._bundle = Bundle.from_pem(settings.trust_domain, self._root.bundle_pem)
         self._keys: tuple[SigningKey, ...] = state.signing_keys()
         self._issued: dict[str, IssuedSvid] = {}
+        self._fetch = ControlFetch(transports, self._contexts, self._store, now)
+        self._subjects = self._make_subjects()
         endpoints = Endpoints(
             rules=_rules(settings),
             bundle=spiffe_bundle(self._root),
             keys=lambda: self._keys,
             now=now,
             txn=lambda: str(uuid.uuid4()),
+            subjects=self._subjects,
         )
         self._server = ControlServer(
             transports,
@@ -91,11 +96,14 @@ class Authority:
         facts = {"trust_domain": settings.trust_domain, "host": settings.host, "port": port, "pid": os.getpid()}
         self._state.announce(facts)
         self._tasks.spawn(self._keep(), "renewal")
+        self._subjects.keep(self._tasks)
         return port
 
     async def close(self) -> None:
         """End it."""
         await self._server.close()
+        await self._subjects.close()
+        self._fetch.close()
         await self._tasks.close()
         self._deadlines.close()
         self._state.withdraw()
@@ -149,6 +157,17 @@ class Authority:
     def _publish(self) -> None:
         self._state.publish(jwks(self._keys), self._root.bundle_pem)
 
+    def _make_subjects(self) -> Subjects:
+        settings = self._settings
+        return Subjects(
+            settings.issuers,
+            self._fetch,
+            self._now,
+            own_keys=lambda: jwks(self._keys),
+            trust_domain=settings.trust_domain,
+            issuer=f"spiffe://{settings.trust_domain}/{RESERVED}",
+        )
+
     def _identify(self, chain: list[bytes]) -> Peer:
         return identify(chain, self._store.require().bundles, self._now())
 
@@ -161,7 +180,12 @@ def _rules(settings: AuthoritySettings) -> Rules:
         lifetime_s=settings.token_lifetime_s,
         clients={
             f"spiffe://{domain}/{workload.name}": ClientRules(
-                scopes=frozenset(workload.scopes), subjects=workload.subjects, context=workload.context
+                scopes=frozenset(workload.scopes),
+                subjects=workload.subjects,
+                context=workload.context,
+                issuers=frozenset(workload.issuers),
+                replaces=workload.replaces,
+                svids=workload.svids,
             )
             for workload in settings.workloads
         },

@@ -73,7 +73,7 @@ def _unused(settings: SidecarSettings) -> Iterator[Advice]:
         yield "policy", "applies to what comes in, and there is no inbound:"
     if settings.inbound is None and settings.tokens.keys and settings.tokens.service is None:
         yield "tokens", "verifies what comes in, and there is no inbound:"
-    asked = any(destination.token_scope is not None for destination in settings.destinations)
+    asked = any(destination.token is not None for destination in settings.destinations)
     if settings.tokens.service is not None and not asked:
         yield "tokens.service", "is never asked: no destination has token: {scope: ...}"
 

@@ -1,7 +1,10 @@
 """What is allowed: whom the app may call, and who may call the app. Nothing else is forwarded."""
 
+from dataclasses import replace
+from typing import Any
+
 from proxy.config.address import HostPort
-from proxy.config.shape import Key, ListOf, Record, Section
+from proxy.config.shape import Key, ListOf, Record, Section, TableOf
 from proxy.config.value import choice, text
 from proxy.config.word import (
     called_host,
@@ -12,28 +15,66 @@ from proxy.config.word import (
 )
 from proxy.policy.compile import MAX_NAME
 from proxy.policy.settings import DestinationSettings, Protection, RouteSettings, RuleSettings
+from proxy.tokens.settings import AskSettings, SubjectSettings
 
 OUTBOUND_LISTEN = HostPort("127.0.0.1", 15001)
 """The port by which a mesh's operators know the way out."""
 
 
-def _asked_for(scope: tuple[str, ...]) -> tuple[str, ...]:
-    return scope
-
-
 _SCOPES = ListOf(item=scope(), example="[orders.read, orders.write]")
 
-_TOKEN = Record(
-    _asked_for,
+_FACTS = TableOf(
+    key=text("the name of a member", "quantity", r"[^\x00-\x1f\x7f]+", longest=64),
+    item=text("the name of a fact", "body:/quantity", longest=512),
+    example="{quantity: 'body:/quantity', action: method}",
+)
+
+_SUBJECT = Record(
+    SubjectSettings,
     (
         Key(
-            "scope",
-            ListOf(item=scope(), example="[ledger.write]", at_least=1, words=True),
-            "The scopes to ask for; a list, or words with a space between.",
-            required="scope: ledger.write",
+            "type",
+            text("a type of subject token", "access_token", longest=255),
+            "access_token, id_token, jwt, saml1, saml2, self_signed, unsigned_json, txn_token, or a URN.",
+            into=(SubjectSettings, "type"),
+        ),
+        Key(
+            "from",
+            text("bearer, or header:NAME", "bearer", longest=255),
+            "bearer (Authorization), or header:NAME. The field goes no further.",
+            into=(SubjectSettings, "taken"),
         ),
     ),
 )
+
+_ASK = (
+    Key(
+        "scope",
+        ListOf(item=scope(), example="[ledger.write]", at_least=1, words=True),
+        "The scopes to ask for; a list, or words with a space between.",
+        required="scope: ledger.write",
+    ),
+    Key(
+        "subject",
+        _SUBJECT,
+        "The token that the request brings, and that is traded.",
+        into=(AskSettings, "subject"),
+        fallback="in the name of this workload itself",
+    ),
+    Key("details", _FACTS, "Facts for request_details, which become tctx.", fallback="none"),
+    Key("context", _FACTS, "Facts for request_context, which become rctx.", fallback="none"),
+)
+
+_TOKEN = Record(AskSettings, _ASK)
+
+
+def _traded(**values: Any) -> AskSettings:
+    """At the edge there is always a token to trade."""
+    return AskSettings(**{"subject": SubjectSettings(), **values})
+
+
+_AT_THE_EDGE = {"subject": "{type: access_token, from: bearer}"}
+_EXCHANGE = Record(_traded, tuple(replace(key, fallback=_AT_THE_EDGE.get(key.name, key.fallback)) for key in _ASK))
 
 _DESTINATION = Record(
     DestinationSettings,
@@ -56,7 +97,7 @@ _DESTINATION = Record(
             "token",
             _TOKEN,
             "Asked of the token service when the app brought no token.",
-            into=(DestinationSettings, "token_scope"),
+            into=(DestinationSettings, "token"),
             fallback="never asked",
         ),
     ),
@@ -95,6 +136,13 @@ _ROUTE = Record(
             into=(RouteSettings, "scopes"),
             fallback="none",
         ),
+        Key(
+            "exchange",
+            _EXCHANGE,
+            "The edge of the mesh: the request brings an access token, which is traded for a transaction token.",
+            into=(RouteSettings, "exchange"),
+            fallback="it brings a Txn-Token",
+        ),
     ),
 )
 
@@ -130,6 +178,17 @@ _RULE = Record(
             "Audiences that a token on this peer's connections may name.",
             into=(RuleSettings, "audiences"),
             fallback="tokens.audience alone",
+        ),
+        Key(
+            "actors",
+            ListOf(
+                item=text("none, an actor, or a beginning and *", "agents/*", longest=1024),
+                example="[none]",
+                at_least=1,
+            ),
+            "Who may act for the subject: none, a name, or the beginning of names and *.",
+            into=(RuleSettings, "actors"),
+            fallback="whoever the token names, or nobody",
         ),
         Key(
             "routes",

@@ -62,6 +62,8 @@ def _tokens(values: Values, base_dir: Path) -> TokenSettings:
     keys, service = given["keys"], given.get("service")
     if keys and "://" not in keys:
         given["keys"] = str(base_dir / keys)
+    if given.get("keys_copy"):
+        given["keys_copy"] = str(base_dir / given["keys_copy"])
     if keys.startswith("https://") and service and parse_url(keys).address == parse_url(service.url).address:
         # One server shows one certificate: the keys that the token service publishes are served under its own SVID.
         given.setdefault("keys_spiffe_id", service.spiffe_id)

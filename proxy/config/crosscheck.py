@@ -11,6 +11,7 @@ from proxy.policy.compile import PolicyErrors, compile_destinations, compile_pol
 from proxy.policy.settings import PolicySettings
 
 _FILES = "identity.files"
+_NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 
@@ -48,6 +49,8 @@ def _inbound_needs(draft: Draft) -> None:
 
 def _tokens(draft: Draft) -> None:
     keys = draft.get("tokens.keys")
+    if draft.get("tokens.keys_copy") and keys and "://" not in keys:
+        draft.refuse("tokens.keys_copy", "applies to a URL in tokens.keys: a file is its own copy; remove it")
     if draft.get("tokens.keys_spiffe_id") and keys and not keys.startswith("https://"):
         draft.refuse("tokens.keys_spiffe_id", "applies to an https URL in tokens.keys; remove it")
 
@@ -59,11 +62,12 @@ def _token_service(draft: Draft) -> None:
     if draft.is_written("tokens.service"):
         return
     for index, destination in draft.items("outbound.destinations"):
-        if destination.token_scope is not None:
-            draft.refuse(
-                f"outbound.destinations[{index}].token",
-                "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}",
-            )
+        if destination.token is not None:
+            draft.refuse(f"outbound.destinations[{index}].token", _NO_SERVICE)
+    for index, rule in draft.items("policy"):
+        for number, route in enumerate(rule.routes):
+            if route.exchange is not None:
+                draft.refuse(f"policy[{index}].routes[{number}].exchange", _NO_SERVICE)
 
 
 def _trust_domains(draft: Draft) -> None:

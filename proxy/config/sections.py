@@ -15,6 +15,7 @@ from proxy.config.word import (
     trust_domain,
 )
 from proxy.identity.settings import FilesSettings
+from proxy.tokens.profile import Profile
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 
 INBOUND_LISTEN = HostPort("0.0.0.0", 15006)  # noqa: S104 - the mesh comes from outside the pod
@@ -132,6 +133,12 @@ _SERVICE = Record(
             into=(ServiceSettings, "jwt_svid_audience"),
             fallback="the X509-SVID alone",
         ),
+        Key(
+            "cache_entries",
+            count(1, 1_000_000),
+            "Tokens from it that are held.",
+            into=(ServiceSettings, "cache_entries"),
+        ),
     ),
 )
 
@@ -165,7 +172,26 @@ TOKENS = Section(
             fallback="not compared",
             into=(TokenSettings, "issuer"),
         ),
+        Key(
+            "profile",
+            choice(of=tuple(Profile)),
+            "How this issuer writes tokens: as the newest draft, or as older ones and Tokenetes.",
+            into=(TokenSettings, "profile"),
+        ),
         Key("refresh", duration(1, DAY), "How often the keys are read again.", into=(TokenSettings, "refresh_s")),
+        Key(
+            "keys_copy",
+            file_path(),
+            "A file in which the last good keys are kept, for a start while their URL is down.",
+            fallback="none",
+            into=(TokenSettings, "keys_copy"),
+        ),
+        Key(
+            "keys_max_age",
+            duration(MINUTE, 30 * DAY),
+            "Keys that their source has not confirmed for so long are given up.",
+            into=(TokenSettings, "keys_max_age_s"),
+        ),
         Key(
             "learn_interval",
             duration(0.1, HOUR),

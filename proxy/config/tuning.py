@@ -69,6 +69,12 @@ LIMITS = Section(
             into=(Limits, "interim_responses"),
         ),
         Key(
+            "held_body",
+            size(1, 1024 * KIB),
+            "A body that a fact is taken from is read whole, up to this.",
+            into=(ListenerSettings, "held_body_bytes"),
+        ),
+        Key(
             "connections",
             count(1, 1_000_000),
             "Open connections of each listener.",

@@ -1,5 +1,6 @@
 """What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log."""
 
+from hashlib import sha256
 from typing import Final
 
 from proxy.errors import ClientClosed, ProxyError, Side
@@ -92,6 +93,7 @@ class Account:
 
     def _log(self, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
         permit, token = facts.permit, facts.token
+        actors = token.actors if token is not None else ()
         destination = permit.destination if permit is not None else None
         self._runtime.access_log.write(
             AccessRecord(
@@ -105,6 +107,9 @@ class Account:
                 local=self.local,
                 txn=token.txn if token is not None else None,
                 token_sha256=token.digest if token is not None else None,
+                actor=actors[0] if actors else None,
+                through=actors[1:] or None,
+                subject_sha256=sha256(token.sub.encode()).hexdigest() if token is not None and actors else None,
                 trace_id=facts.trace_id,
                 method=facts.head.method,
                 route=permit.route if permit is not None and destination is None else None,

@@ -8,8 +8,9 @@ Our own time is what passed before the head went out, and what the callbacks of 
 
 from typing import Final
 
-from proxy.errors import ProxyError, UpstreamReset
+from proxy.errors import BodyTooLarge, ProxyError, UpstreamReset
 from proxy.flow.account import Account, Facts
+from proxy.flow.hold import CONTINUE, Hold
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
@@ -57,6 +58,10 @@ class Client:
         """The connection is a tunnel now; ``first`` goes to this side."""
         raise NotImplementedError  # pragma: no cover
 
+    def on_request(self, exchange: "Exchange") -> None:
+        """Take the steps again: the body is here."""
+        raise NotImplementedError  # pragma: no cover
+
     def release(self) -> bytes:
         """Give up the bytes that came after the request."""
         raise NotImplementedError  # pragma: no cover
@@ -68,6 +73,7 @@ class Exchange(Facts):
     # Defaults stand on the class, as those of its facts.
     away_s = 0.0  # off the hot path: waiting for a key, a token, a connection; not our own time
     learned = False  # a miss (an unknown key, no token yet) was already followed up
+    hold: Hold | None = None  # where the body is read before it is forwarded
     offer = b""  # the head as it goes upstream
     pool: Pool | None = None
     upstream: Upstream | None = None
@@ -100,7 +106,8 @@ class Exchange(Facts):
         now = self.runtime.clock()
         if self.request_done:
             upstream.deadline = now + first_byte_s
-            upstream.send(self.offer, self.head.method, self)
+            pieces, self._out = self._out, []
+            upstream.send(b"".join([self.offer, *pieces]) if pieces else self.offer, self.head.method, self)
         else:
             upstream.deadline = now + stream_idle_s
             self._out.append(self.offer)
@@ -112,17 +119,33 @@ class Exchange(Facts):
         """Take a piece of the request body."""
         self.request_bytes += len(data)
         self._out.append(chunk(data) if self.head.length is CHUNKED else data)
+        if self.hold is not None:
+            try:
+                self.hold.take(data)
+            except BodyTooLarge as error:
+                self.fail(error)
 
     def body_end(self, end: EndOfMessage) -> None:
         """Take the end of the request body."""
         self.request_done = True
         if self.head.length is CHUNKED:
             self._out.append(last_chunk(end.trailers))
+        if self.hold is not None:
+            self.hold.end(self.runtime.clock())
+            self.away_s += self.hold.waited_s
+
+    def wait_for_body(self, limit_bytes: int) -> None:
+        """Read the whole body before it is forwarded; then the steps are taken again. Raises BodyTooLarge."""
+        self.hold = Hold(self.head.length, limit_bytes, self.runtime.clock())
+        if self.hold.pending and self.head.held.pop(b"expect", None) is not None:
+            self._client.write(CONTINUE)
 
     def flush(self) -> None:
         """Send what ``begin`` and ``body`` have collected, in one write."""
         upstream = self.upstream
         if upstream is None or not self._out:
+            if self.hold is not None and not self.finished and self.hold.has_come():
+                self._client.on_request(self)
             return
         pieces, self._out = self._out, []
         upstream.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -133,7 +156,7 @@ class Exchange(Facts):
     @property
     def takes_body(self) -> bool:
         """Whether the request body may be read on."""
-        return not self.request_done and self.upstream is not None and not self.finished
+        return not self.request_done and (self.upstream is not None or self.hold is not None) and not self.finished
 
     # ---- the answer
 

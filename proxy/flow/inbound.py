@@ -16,6 +16,7 @@ from proxy.flow.exchange import Exchange
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
+from proxy.flow.trade import trade
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
@@ -23,13 +24,14 @@ from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
-from proxy.policy.grant import Grant, admit
+from proxy.policy.grant import Grant, admit, route_that_trades
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import GRACE_S, Proofs
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.carry import one_token
+from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
 LAST_S = 0.3
@@ -52,8 +54,10 @@ class Inbound:
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
+        token_service: TokenService | None = None,
     ) -> None:
         self.store = store
+        self.token_service = token_service
         self.authenticator = authenticator
         self.policy = policy
         self.pool = pool
@@ -169,7 +173,10 @@ class InboundConnection(Downstream):
         raw = b""
         try:
             traceparent = trace(exchange)
-            raw = one_token(head.held.get(b"txn-token"))
+            brought = head.held.get(b"txn-token")
+            raw = one_token(brought) if not self._grant.trades else self._traded(exchange, brought)
+            if not raw:
+                return
             exchange.token = token = inbound.authenticator.authenticate(raw, now)
             exchange.permit = self._grant.permit(head.method, head.target, token, now)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
@@ -187,3 +194,22 @@ class InboundConnection(Downstream):
         if is_websocket(head):
             exchange.tunnel_ends_at = exchange.started + min(token.exp, self._grant.until) - now
         self.forward(exchange, inbound.pool)
+
+    def _traded(self, exchange: Exchange, brought: list[bytes] | None) -> bytes:
+        """Give the token of a request at the edge of the mesh; empty while it is being asked for.
+
+        What the caller says is a transaction token is not looked at there: outside the mesh nobody can have one.
+        """
+        head = exchange.head
+        route = route_that_trades(self._grant, head.method, head.target, self.runtime.now())
+        if route is None or route.ask is None:
+            return one_token(brought)
+        host = self.transport.get_extra_info("peername") or ("",)
+        limit_bytes = self.listener.settings.held_body_bytes
+        service = self._inbound.token_service
+        found = trade(exchange, route.ask, service, limit_bytes, str(host[0]), route.template.path)
+        if isinstance(found, bytes):
+            return found
+        if found is not None:
+            self.listener.follow_up(self, exchange, found)
+        return b""

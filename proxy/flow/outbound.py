@@ -4,16 +4,17 @@ import asyncio
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import BadHost, ProxyError, TtsUnavailable
+from proxy.errors import BadHost, ProxyError
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import offer, trace
 from proxy.flow.owner import Owner
+from proxy.flow.trade import trade
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
 from proxy.tokens.carry import one_token
-from proxy.tokens.tts import TokenService, Want
+from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
 
@@ -85,21 +86,17 @@ class OutboundConnection(Downstream):
 
     def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:
         """Give the token to send: the app's own, one from the service, or none; None while it is being asked for."""
-        brought = exchange.head.held.get(b"txn-token")
+        head = exchange.head
+        ask = destination.ask
+        brought = head.held.get(b"txn-token")
         if brought is not None:
+            if ask is not None:
+                head.lines = ask.without(head.lines)
             return one_token(brought)
-        if destination.token_scopes is None:
+        if ask is None:
             return b""
-        service = self._outbound.token_service
-        if service is None:
-            raise TtsUnavailable("no token service is configured")
-        identity = self._outbound.store.require()
-        want = Want(subject=str(identity.svid.spiffe_id), scopes=destination.token_scopes)
-        raw = service.recall(want, self.runtime.now())
-        if raw is not None:
-            return raw
-        if exchange.learned:
-            raise TtsUnavailable("the token service gave no token that is still good")
-        exchange.learned = True
-        self.listener.follow_up(self, exchange, service.obtain(want))
+        found = trade(exchange, ask, self._outbound.token_service, self.listener.settings.held_body_bytes)
+        if found is None or isinstance(found, bytes):
+            return found
+        self.listener.follow_up(self, exchange, found)
         return None

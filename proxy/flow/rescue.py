@@ -51,6 +51,8 @@ RESCUES: dict[str, Rescue] = {
     "ambiguous_path": _TOKEN_400,
     "owned_field": _CLOSE_400,
     "loop_detected": Rescue(508),
+    "body_too_large": Rescue(413),
+    "fact_unusable": _TOKEN_400,
     "client_closed": Rescue(499, close=True),  # nobody reads it: the number is for metrics and log, as nginx writes it
     # the token
     "token_missing": _401,
@@ -67,11 +69,17 @@ RESCUES: dict[str, Rescue] = {
     "token_lifetime_too_long": _401,
     "token_wrong_audience": _401,
     "token_wrong_issuer": _401,
+    "token_actor_loop": _401,
+    "token_actors_too_deep": _401,
+    "access_token_missing": _401,
+    "access_token_malformed": _TOKEN_400,
+    "access_token_refused": _401,
     "keys_unavailable": _503,
     # the permission
     "grant_ended": Rescue(403, close=True),
     "route_not_allowed": _403,
     "scope_missing": _403,
+    "actor_not_allowed": _403,
     "scope_beyond_grant": _403,
     "audience_beyond_grant": _403,
     "destination_unknown": _403,
@@ -85,6 +93,7 @@ RESCUES: dict[str, Rescue] = {
     "upstream_overloaded": _503,
     "tts_unavailable": _503,
     "tts_refused": _403,
+    "tts_refused_us": _502,
     "tts_bad_answer": _502,
     "internal": Rescue(500, close=True),
 }
@@ -118,10 +127,19 @@ def rescue(error: ProxyError, method: bytes, *, close: bool, tell: bool = True) 
     body = json.dumps(problem).encode()
     lines = [b"Content-Type: application/problem+json", b"Content-Length: %d" % len(body), b"Cache-Control: no-store"]
     if row.status == 401:
-        lines.append(b'WWW-Authenticate: Txn-Token error="%b"' % error.reason.encode())
+        lines.append(b"WWW-Authenticate: " + _challenge(error.reason))
     if row.retry:
         lines.append(b"Retry-After: %d" % RETRY_AFTER_S)
     if close:
         lines.append(b"Connection: close")
     first = b"HTTP/1.1 %d %b" % (row.status, reason_phrase(row.status))
     return head(first, lines) + (b"" if method == b"HEAD" else body)
+
+
+def _challenge(reason: str) -> bytes:
+    """Write what would help: a caller who has shown no credentials at all is told no error (RFC 6750 section 3.1)."""
+    if reason == "access_token_missing":
+        return b"Bearer"
+    if reason == "access_token_refused":
+        return b'Bearer error="invalid_token"'
+    return b'Txn-Token error="%b"' % reason.encode()

@@ -27,6 +27,7 @@ class ListenerSettings:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     max_connections: int = 10_000
+    held_body_bytes: int = 65536  # of a body that a fact is taken from: an order, a payment; a file is no fact
     max_handshakes: int = 256  # in flight at once; more wait in the kernel's queue
     min_body_rate: int = 0  # bytes a second; none, for an upload that streams events is no attack (Apache asks for 500)
 

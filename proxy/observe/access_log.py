@@ -55,6 +55,9 @@ class AccessRecord(NamedTuple):
     local: str | None = None  # SPIFFE ID
     txn: str | None = None  # of a verified token only
     token_sha256: str | None = None  # the first digits are logged
+    actor: str | None = None  # who acts in the transaction, where it is not the subject
+    through: tuple[str, ...] | None = None  # through whom, the nearest first
+    subject_sha256: str | None = None  # for whom: the first digits; only where another acts
     trace_id: bytes | None = None
     method: bytes | None = None  # one that is not known is logged as _OTHER
     route: str | None = None  # the template of the rule, never the path
@@ -78,10 +81,14 @@ def line(record: AccessRecord, service: str) -> bytes:
         del shown["status"]
     if record.token_sha256 is not None:
         shown["token_sha256"] = record.token_sha256[:DIGEST_DIGITS]
+    if record.subject_sha256 is not None:
+        shown["subject_sha256"] = record.subject_sha256[:DIGEST_DIGITS]
     return _encode(shown).encode() + b"\n"
 
 
-def _shown(value: str | bytes | float) -> str | float:
+def _shown(value: str | bytes | float | tuple[str, ...]) -> str | float | list[str]:
+    if isinstance(value, tuple):
+        return [one[:MAX_VALUE] for one in value]
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     if isinstance(value, str):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from proxy.policy.actors import Actors, InvalidActor, parse_actors
 from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
 from proxy.policy.destinations import Destinations
 from proxy.policy.peers import InvalidPattern, parse_pattern
@@ -15,6 +16,8 @@ from proxy.policy.routes import Route
 from proxy.policy.rules import Policy, Rule
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection, RouteSettings, RuleSettings
 from proxy.policy.template import InvalidTemplate, Template
+from proxy.tokens.ask import Ask, compile_ask
+from proxy.tokens.settings import AskSettings
 
 MAX_NAME = 64
 """Characters of a rule's name: it is a metric label and a word of the audit, read in a column."""
@@ -66,7 +69,8 @@ def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> R
     for number, name in enumerate(settings.audiences):
         if not name or not name.isprintable() or " " in name:
             errors.append((f"{path}.audiences[{number}]", "write the name of a trust domain, as in example.org"))
-    routes = [_route(f"{path}.routes[{n}]", route, settings, errors) for n, route in enumerate(settings.routes)]
+    actors = _actors(f"{path}.actors", settings.actors, errors)
+    routes = [_route(f"{path}.routes[{n}]", route, settings, actors, errors) for n, route in enumerate(settings.routes)]
     _check_routes(f"{path}.routes", routes, errors)
     return Rule(
         name=settings.name,
@@ -74,7 +78,16 @@ def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> R
         audiences=frozenset(settings.audiences or (audience,)),
         scopes=frozenset(settings.scopes),
         routes=tuple(route for route in routes if route is not None),
+        actors=settings.actors,
     )
+
+
+def _actors(path: str, patterns: tuple[str, ...], errors: Errors) -> Actors | None:
+    try:
+        return parse_actors(patterns)
+    except InvalidActor as error:
+        errors.append((path, str(error)))
+        return None
 
 
 def _check_peers(path: str, peers: Sequence[str], errors: Errors) -> None:
@@ -98,18 +111,31 @@ def _check_scopes(path: str, scopes: Sequence[str], errors: Errors) -> None:
             errors.append((f"{path}[{number}]", message))
 
 
-def _route(path: str, settings: RouteSettings, rule: RuleSettings, errors: Errors) -> Route | None:
+def _route(
+    path: str, settings: RouteSettings, rule: RuleSettings, actors: Actors | None, errors: Errors
+) -> Route | None:
     _check_scopes(f"{path}.scopes", settings.scopes, errors)
     for scope in settings.scopes:
         if scope not in rule.scopes:
             errors.append((f"{path}.scopes", f"{scope!r} is not in the scopes of the rule: no token could satisfy it"))
+    ask = _route_ask(f"{path}.exchange", settings, errors)
     try:
         template = Template.parse(settings.match)
     except InvalidTemplate as error:
         errors.append((f"{path}.match", str(error)))
         return None
     permit = Permit(seal=SEAL, rule=rule.name, route=template.path)
-    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit)
+    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit, actors=actors, ask=ask)
+
+
+def _route_ask(path: str, settings: RouteSettings, errors: Errors) -> Ask | None:
+    if settings.exchange is None:
+        return None
+    for scope in settings.scopes:
+        if scope not in settings.exchange.scope:
+            message = f"{scope!r} is needed by the route, and not asked for: no token that is traded could satisfy it"
+            errors.append((f"{path}.scope", message))
+    return _ask(path, settings.exchange, errors, routed=True)
 
 
 def _check_routes(path: str, routes: Sequence[Route | None], errors: Errors) -> None:
@@ -155,7 +181,7 @@ def _destination(path: str, settings: DestinationSettings, trust_domain: str, er
         errors.append((f"{path}.address", "write the port too, as in ledger.default.svc:15006"))
     spiffe_id = _expected(f"{path}.spiffe_id", settings, errors)
     in_domain = spiffe_id is not None and spiffe_id.trust_domain == trust_domain
-    _check_token_scope(f"{path}.token.scope", settings, in_domain=in_domain, errors=errors)
+    ask = _destination_ask(f"{path}.token", settings.token, in_domain=in_domain, errors=errors)
     if host is None or address is None or address.port is None:
         return None
     return Destination(
@@ -167,7 +193,7 @@ def _destination(path: str, settings: DestinationSettings, trust_domain: str, er
         protection=settings.protection,
         spiffe_id=spiffe_id,
         in_domain=in_domain,
-        token_scopes=settings.token_scope,
+        ask=ask,
     )
 
 
@@ -197,11 +223,18 @@ def _expected(path: str, settings: DestinationSettings, errors: Errors) -> Spiff
     return spiffe_id
 
 
-def _check_token_scope(path: str, settings: DestinationSettings, *, in_domain: bool, errors: Errors) -> None:
-    if settings.token_scope is None:
-        return
+def _destination_ask(path: str, settings: AskSettings | None, *, in_domain: bool, errors: Errors) -> Ask | None:
+    if settings is None:
+        return None
     if not in_domain:
-        errors.append((path, "the token never leaves our trust domain: leave it out, or name a workload of ours"))
-    if not settings.token_scope:
-        errors.append((path, "name at least one scope: the token service issues none without; or leave token out"))
-    _check_scopes(path, settings.token_scope, errors)
+        message = "the token never leaves our trust domain: leave it out, or name a workload of ours"
+        errors.append((f"{path}.scope", message))
+    return _ask(path, settings, errors, routed=False)
+
+
+def _ask(path: str, settings: AskSettings, errors: Errors, *, routed: bool) -> Ask | None:
+    if not settings.scope:
+        message = "name at least one scope: the token service issues none without; or leave token out"
+        errors.append((f"{path}.scope", message))
+    _check_scopes(f"{path}.scope", settings.scope, errors)
+    return compile_ask(path, settings, errors, routed=routed)

@@ -19,6 +19,8 @@ def _inbound(policy: Policy) -> Iterator[str]:
         yield f"rule {rule.name!r}: peers {', '.join(rule.peers)} may come with tokens {_of_rule(rule)}"
         for route in rule.routes:
             needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
+            if route.ask is not None:
+                needs += f"; what comes in {route.ask.field.decode()} is traded for it"
             yield f"  may use {route.template} {needs}"
         if not rule.routes:
             yield "  may use no route by this rule"
@@ -29,7 +31,8 @@ def _inbound(policy: Policy) -> Iterator[str]:
 
 def _of_rule(rule: Rule) -> str:
     scopes = f"of at most {_scopes(rule.scopes)}" if rule.scopes else "without any scope"
-    return f"for {', '.join(sorted(rule.audiences))} {scopes}"
+    acting = f", where who acts is {' or '.join(rule.actors)}" if rule.actors else ""
+    return f"for {', '.join(sorted(rule.audiences))} {scopes}{acting}"
 
 
 def _scopes(scopes: frozenset[str]) -> str:
@@ -57,7 +60,7 @@ def _way(destination: Destination) -> str:
 def _token(destination: Destination) -> str:
     if not destination.in_domain:
         return "never with the transaction's token"
-    if destination.token_scopes is None:
+    if destination.ask is None:
         return "with the transaction's token if the app brings it"
-    asked = _scopes(frozenset(destination.token_scopes))
+    asked = _scopes(frozenset(destination.ask.scopes))
     return f"with the transaction's token; without one, a token is asked for with {asked}"

@@ -8,13 +8,17 @@ The order of the questions is also what a refusal tells. Everyone who gets one h
 token that was verified, so it learns only of itself. First of the connection (``GrantEnded``), then of its token
 (``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``). Only a
 token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that needs another scope
-(``ScopeMissing``), and only among the routes of its own Grant: rules for other peers are not in its table at all.
+(``ScopeMissing``) or another actor (``ActorNotAllowed``), and only among the routes of its own Grant: rules for other
+peers are not in its table at all.
 """
 
 from dataclasses import dataclass
 
 from proxy.errors import (
+    ActorNotAllowed,
+    AmbiguousPath,
     AudienceBeyondGrant,
+    Denied,
     GrantEnded,
     PeerNotAllowed,
     RouteNotAllowed,
@@ -23,16 +27,16 @@ from proxy.errors import (
 )
 from proxy.identity.peer import Peer
 from proxy.policy.permit import Permit
-from proxy.policy.routes import Alternatives, RouteTable
+from proxy.policy.routes import Alternatives, Route, RouteTable
 from proxy.policy.rules import Policy
 from proxy.tokens.claims import TxnToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Audiences, scopes and routes of one connection. Only ``admit`` makes one.
+    """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    ``until`` is 0 once it was taken back.
+    Only ``admit`` makes one. ``until`` is 0 once it was taken back.
     """
 
     peer: Peer
@@ -40,6 +44,7 @@ class Grant:
     scopes: frozenset[str]
     until: float
     routes: RouteTable
+    trades: bool = False
 
     def permit(self, method: bytes, target: bytes, token: TxnToken, now: float) -> Permit:
         """Return the Permit of a request with this verified token. ``target`` is in origin-form.
@@ -48,7 +53,7 @@ class Grant:
             GrantEnded: close the connection.
             AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
             AmbiguousPath: the path can be read in two ways.
-            RouteNotAllowed, ScopeMissing: no rule allows it, or not with this token.
+            RouteNotAllowed, ScopeMissing, ActorNotAllowed: no rule allows it, or not with this token.
 
         """
         if not now < self.until:  # written so that a NaN ends the grant too
@@ -61,7 +66,7 @@ class Grant:
         permit = None
         for alternatives in self.routes.find(method, target):
             for route in alternatives:
-                if route.scopes <= scopes:
+                if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
                     permit = permit or route.permit
                     break
             else:
@@ -72,7 +77,33 @@ class Grant:
 
     def withdrawn(self) -> "Grant":
         """Return it as it is once it was taken back: of the same peer, and ended."""
-        return Grant(peer=self.peer, audiences=self.audiences, scopes=self.scopes, until=0.0, routes=self.routes)
+        return Grant(
+            peer=self.peer,
+            audiences=self.audiences,
+            scopes=self.scopes,
+            until=0.0,
+            routes=self.routes,
+            trades=self.trades,
+        )
+
+
+def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) -> Route | None:
+    """Return the route of a request whose token is traded here; None where it has to bring a transaction token.
+
+    It decides nothing but that: what the token that comes of it may do is for ``Grant.permit``.
+
+    Raises:
+        GrantEnded: nothing is asked for in its name any more; close the connection.
+        AmbiguousPath: the path can be read in two ways, or trades in one of them alone.
+
+    """
+    if not now < grant.until:
+        raise GrantEnded("an SVID of this connection has ended")
+    found = [route for alternatives in grant.routes.find(method, target) for route in alternatives]
+    asks = {route.ask for route in found}
+    if len(asks) > 1:
+        raise AmbiguousPath("the path has several readings or rules, and not every one trades the same token")
+    return found[0] if found and found[0].ask is not None else None
 
 
 def admit(policy: Policy, peer: Peer, until: float) -> Grant:
@@ -91,10 +122,14 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
         scopes=ceiling.scopes,
         until=until,
         routes=ceiling.routes,
+        trades=ceiling.trades,
     )
 
 
-def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> ScopeMissing:
+def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> Denied:
+    for route in alternatives:
+        if route.scopes <= scopes:
+            return ActorNotAllowed(f"the rule {route.permit.rule!r} does not name who acts in this token")
     first = alternatives[0]
     lacking = " ".join(sorted(first.scopes - scopes))
     return ScopeMissing(f"the rule {first.permit.rule!r} needs {lacking} for {first.template}")

@@ -4,6 +4,7 @@ from dataclasses import InitVar, dataclass
 
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.policy.settings import Protection
+from proxy.tokens.ask import Ask
 
 SEAL = object()
 """Known inside ``proxy/policy`` alone; ``tests/house`` holds it. Who has not got it cannot make a Permit."""
@@ -14,7 +15,7 @@ class Destination:
     """Whom the app may call, how it is reached, and whether the transaction's token goes there.
 
     ``port`` None: any port. ``in_domain``: a workload of our own trust domain, the only kind that may see the token.
-    ``token_scopes`` None: never ask the token service for one.
+    ``ask`` None: never ask the token service for one.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Destination:
     protection: Protection
     spiffe_id: SpiffeId | None
     in_domain: bool
-    token_scopes: tuple[str, ...] | None
+    ask: Ask | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import AmbiguousPath
+from proxy.policy.actors import Actors
 from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
 from proxy.policy.template import ANY_METHOD, CAPITAL_METHOD, NEVER_BY_ANY, Template, Wild
+from proxy.tokens.ask import Ask
 
 Alternatives = tuple["Route", ...]
 """Routes of one template and method, in the order of the file: one of them has to be satisfied. Never empty."""
@@ -40,6 +42,8 @@ class Route:
     template: Template
     scopes: frozenset[str]
     permit: Permit
+    actors: Actors | None = None
+    ask: Ask | None = None
 
 
 class RouteTable:
@@ -161,6 +165,10 @@ def _needed(alternatives: list[Route]) -> Alternatives:
     """Drop each that asks for all that one before it asks for: whoever satisfies it has satisfied that one."""
     kept: list[Route] = []
     for route in alternatives:
-        if not any(before.scopes <= route.scopes for before in kept):
+        if not any(_covers(before, route) for before in kept):
             kept.append(route)
     return tuple(kept)
+
+
+def _covers(before: Route, route: Route) -> bool:
+    return before.scopes <= route.scopes and before.actors in {None, route.actors} and before.ask == route.ask

@@ -18,16 +18,18 @@ class Rule:
     audiences: frozenset[str]
     scopes: frozenset[str]
     routes: tuple[Route, ...]
+    actors: tuple[str, ...] = ()
 
 
 class Ceiling:
     """What all rules that match a peer allow together. One for each set of rules, however many connections share it."""
 
-    __slots__ = ("audiences", "routes", "scopes")
+    __slots__ = ("audiences", "routes", "scopes", "trades")
 
     def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
         self.audiences = frozenset().union(*(rule.audiences for rule in rules))
         self.scopes = frozenset().union(*(rule.scopes for rule in rules))
+        self.trades = any(route.ask is not None for rule in rules for route in rule.routes)
         self.routes = RouteTable([route for rule in rules for route in rule.routes], allow)
 
 

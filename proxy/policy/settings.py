@@ -3,13 +3,19 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from proxy.tokens.settings import AskSettings
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
-    """One ``{match: "GET /orders/{id}", scopes: [...]}``."""
+    """One ``{match: "GET /orders/{id}", scopes: [...]}``.
+
+    ``exchange``: the edge of the mesh; the token that the request brings is traded for a transaction token.
+    """
 
     match: str
     scopes: tuple[str, ...] = ()
+    exchange: AskSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +23,8 @@ class RuleSettings:
     """One rule: these peers may hold tokens of at most these scopes, and use these routes.
 
     ``peers``: ``spiffe://td/path`` exactly, ``spiffe://td/path/*`` everything below that path, ``spiffe://td/*``
-    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone.
+    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone. ``actors``: who
+    may act for the subject of a token (see ``policy/actors.py``); empty means: whoever the token names, or nobody.
     """
 
     name: str
@@ -25,6 +32,7 @@ class RuleSettings:
     scopes: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
+    actors: tuple[str, ...] = ()
 
 
 class Ambiguity(StrEnum):
@@ -66,11 +74,11 @@ class DestinationSettings:
 
     ``host`` is what the app calls: a name, or ``name:port`` (without a port, any port). ``address`` is
     ``host:port`` to dial. A destination in our own trust domain gets the transaction's token; any other never does.
-    ``token_scope``: the scopes to ask the token service for when the app brought no token; None means never ask.
+    ``token``: what to ask the token service for when the app brought no token; None means never ask.
     """
 
     host: str
     address: str
     protection: Protection = Protection.MTLS
     spiffe_id: str | None = None
-    token_scope: tuple[str, ...] | None = None
+    token: AskSettings | None = None

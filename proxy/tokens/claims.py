@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.errors import TokenClaimsInvalid
+from proxy.tokens.actors import read_actors, read_agentic
+from proxy.tokens.profile import Profile, in_todays_words
 
 MAX_DATE: Final = 253_402_300_799
 """The last second of the year 9999; a later date is a unit error (milliseconds), and no calendar prints it."""
@@ -20,7 +22,8 @@ class TxnToken:
     """A transaction token whose signature, time, audience and issuer held when it was made.
 
     Whoever holds one compares ``exp`` again. ``digest`` is the SHA-256 of the compact JWS, the one form in which a
-    token may be logged (specs 1.13); what could name a person is not in the repr.
+    token may be logged (specs 1.13); what could name a person is not in the repr. ``actors``: who acts for ``sub``, the
+    one who acts now first; none where the subject acts itself. ``agentic``: the claim ``agentic_ctx``.
     """
 
     txn: str
@@ -34,15 +37,19 @@ class TxnToken:
     tctx: Mapping[str, Any] | None = field(repr=False)
     rctx: Mapping[str, Any] | None = field(repr=False)
     digest: str
+    actors: tuple[str, ...] = ()
+    agentic: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
-def read_claims(claims: Mapping[str, Any], digest: str) -> TxnToken:
+def read_claims(claims: Mapping[str, Any], digest: str, profile: Profile = Profile.STRICT) -> TxnToken:
     """Read the claims; whether they fit time and place is for ``verify``.
 
     Raises:
         TokenClaimsInvalid: a required claim is missing, or one has the wrong type.
+        TokenActorLoop, TokenActorsTooDeep: as their docstrings say.
 
     """
+    claims = in_todays_words(claims, profile)
     return TxnToken(
         txn=_text(claims, "txn"),
         sub=_text(claims, "sub"),
@@ -55,6 +62,8 @@ def read_claims(claims: Mapping[str, Any], digest: str) -> TxnToken:
         tctx=_context(claims, "tctx"),
         rctx=_context(claims, "rctx"),
         digest=digest,
+        actors=read_actors(claims),
+        agentic=read_agentic(claims),
     )
 
 

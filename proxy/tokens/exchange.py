@@ -1,18 +1,17 @@
 """The words of a Transaction Token Request and its answer (RFC 8693 as profiled by specs 1.7 and 1.10): pure."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsUnavailable
-from proxy.tokens.encoding import read_json_object
+from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsRefusedUs, TtsUnavailable
+from proxy.tokens.encoding import encode_base64url, read_json_object
 from proxy.tokens.fetch import Answer
+from proxy.tokens.profile import Profile
+from proxy.tokens.subject import TXN_TOKEN, UNSIGNED_JSON, Subject, unsigned
 
-TXN_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:txn_token"  # noqa: S105 - a name of the standard
-UNSIGNED_JSON_TYPE: Final = "urn:ietf:params:oauth:token-type:unsigned_json"
 EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+JWT_SPIFFE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 """Four times the largest token that we take by default, and the few words around it."""
@@ -32,35 +31,59 @@ ERROR_CODES: Final = frozenset(
 )
 """The codes that a token exchange may answer with; any other text is not repeated."""
 
+SUBJECT_CODES: Final = frozenset({"invalid_request", "invalid_grant"})
+"""With a subject token that came from outside, that one is bad (RFC 8693 section 2.2.2; some say the second)."""
+
+_OF_THE_CLIENT: Final = frozenset({"invalid_client", "unauthorized_client"})
+
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A token that is wanted: for this subject (for now our own SPIFFE ID), to do this."""
+    """A token that is wanted: by whom (our own SPIFFE ID), to do what, and for whom.
 
-    subject: str
+    ``subject`` None is the client itself. ``details`` and ``context`` are JSON text, or empty. Equal wants get the same
+    token: the client, the hash of the subject, the scopes and both texts are what it is bound to.
+    """
+
+    client: str
     scopes: tuple[str, ...]
+    subject: Subject | None = None
+    details: str = ""
+    context: str = ""
 
 
-def request_body(want: Want, audience: str, assertion: str = "") -> bytes:
+def request_body(want: Want, audience: str, profile: Profile = Profile.STRICT, assertion: str = "") -> bytes:
     """Return the form of the request.
 
-    The subject is the workload itself, told as ``unsigned_json``: what vouches for it is the TLS client certificate,
-    whose SPIFFE ID ``client_id`` repeats, as RFC 8705 section 2 demands; and, where there is one, the JWT-SVID in
-    ``assertion``.
+    Who asks is proved by the TLS client certificate, whose SPIFFE ID ``client_id`` repeats, as RFC 8705 section 2
+    demands; or, where there is one, by ``assertion``, a JWT-SVID (specs 5.9), which says itself who it is of.
     """
-    proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion} if assertion else {}
-    return urlencode(
-        {
-            "grant_type": EXCHANGE_GRANT,
-            "requested_token_type": TXN_TOKEN_TYPE,
-            "audience": audience,
-            "scope": " ".join(want.scopes),
-            "subject_token": json.dumps({"sub": want.subject}, separators=(",", ":")),
-            "subject_token_type": UNSIGNED_JSON_TYPE,
-            "client_id": want.subject,
-            **proof,
-        }
-    ).encode()
+    subject = want.subject or unsigned(want.client)
+    encoded = _plain if profile is Profile.STRICT else _base64  # specs 1.18: older drafts encode JSON twice
+    form = {
+        "grant_type": EXCHANGE_GRANT,
+        "requested_token_type": TXN_TOKEN,
+        "audience": audience,
+        "scope": " ".join(want.scopes),
+        "subject_token": encoded(subject.token) if subject.kind == UNSIGNED_JSON else subject.token,
+        "subject_token_type": subject.kind,
+    }
+    for name, text in (("request_details", want.details), ("request_context", want.context)):
+        if text:
+            form[name] = encoded(text)
+    if assertion:
+        form |= {"client_assertion_type": JWT_SPIFFE, "client_assertion": assertion}
+    else:
+        form["client_id"] = want.client
+    return urlencode(form).encode()
+
+
+def _plain(text: str) -> str:
+    return text
+
+
+def _base64(text: str) -> str:
+    return encode_base64url(text.encode()).decode()
 
 
 def read_answer(answer: Answer) -> bytes:
@@ -98,6 +121,8 @@ def _refusal(status: int, fields: dict[str, Any]) -> ProxyError:
     code = fields.get("error")
     if not 400 <= status < 500 or not isinstance(code, str):
         return TtsBadAnswer(f"status {status} is neither a token nor an error of RFC 6749")
+    if code in _OF_THE_CLIENT:
+        return TtsRefusedUs(code)
     return TtsRefused(code if code in ERROR_CODES else "the token service gave a code that RFC 6749 does not have")
 
 
@@ -105,7 +130,7 @@ def _check_kind(fields: dict[str, Any]) -> None:
     kind = fields.get("token_type")
     if not isinstance(kind, str) or kind.lower() != "n_a":  # RFC 8693 section 2.2.1: case does not matter
         raise TtsBadAnswer("token_type is not N_A")
-    if fields.get("issued_token_type") != TXN_TOKEN_TYPE:
+    if fields.get("issued_token_type") != TXN_TOKEN:
         raise TtsBadAnswer("issued_token_type is not a transaction token")
     if "refresh_token" in fields:
         raise TtsBadAnswer("a refresh_token came with it")

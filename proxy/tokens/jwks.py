@@ -9,9 +9,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from proxy.errors import ProxyError
+from proxy.errors import KeysUnavailable, ProxyError
 from proxy.net.tasks import Tasks
+from proxy.tokens.copy import KeysCopy
 from proxy.tokens.fetch import Fetch
 from proxy.tokens.keys import KeySet
 from proxy.tokens.settings import TokenSettings
@@ -40,6 +42,8 @@ class KeyStore:
         self.loaded_at: float | None = None
         self.last_error = ""
         self._source = source_of(settings, fetch)
+        self._copy = KeysCopy(Path(settings.keys_copy)) if settings.keys_copy else None
+        self._max_age_s = settings.keys_max_age_s
         self._learn_interval_s = settings.learn_interval_s
         self._learned_at: float | None = None
         self._now = now
@@ -49,6 +53,7 @@ class KeyStore:
         self._tasks = Tasks("keys")
         self._flight: asyncio.Task[None] | None = None
         self._failures = 0
+        self._copied = b""
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` each time that ``current`` has become another set."""
@@ -57,6 +62,8 @@ class KeyStore:
     async def load(self) -> None:
         """Read the keys once. It does not raise for keys that are not there: see ``current`` and ``last_error``."""
         await self._refresh()
+        if self.current is None and self._copy is not None:
+            self._take_copy(self._copy)
 
     async def keep(self) -> None:
         """Keep the keys fresh, for ever."""
@@ -64,6 +71,7 @@ class KeyStore:
             never_read = self.current is None and not self._failures
             await self._sleep(0.0 if never_read else self._source.pause_s(self._failures, self._jitter()))
             await self._refresh()
+            self._give_up_what_is_old()
 
     async def learn(self, kid: str | None) -> bool:
         """Return whether ``kid`` is known, after a fetch if there was none for this reason lately.
@@ -76,6 +84,16 @@ class KeyStore:
             return False
         await self._refresh()
         return self._knows(kid)
+
+    def check_learned(self) -> None:
+        """Hold that a key which is unknown is unknown to its issuer too.
+
+        Raises:
+            KeysUnavailable: the last read has failed, so that nobody can say. It is no fault of the token's.
+
+        """
+        if self._failures:
+            raise KeysUnavailable("the key of the token is not known here, and the keys cannot be read again now")
 
     async def close(self) -> None:
         """End the fetch that is under way, if there is one."""
@@ -107,6 +125,7 @@ class KeyStore:
             else:
                 self._take(KeySet.parse(jwks))
                 self._failures = 0
+                self._keep_copy(jwks)
             if not self._failures:
                 self.last_error, self.loaded_at = "", self._now()
         except ProxyError as error:
@@ -121,8 +140,43 @@ class KeyStore:
             _log.warning("a key of tokens.keys is not used: %s", reason)
         _log.info("tokens.keys has %d usable keys", len(keys.keys))
         self.current = keys
+        self._tell()
+
+    def _tell(self) -> None:
         for callback in self._subscribers:
             callback()
+
+    def _give_up_what_is_old(self) -> None:
+        """Law 7 has an end: keys that nobody confirms may have been taken back, and we would be the last to know."""
+        if self.current is None or self.loaded_at is None or self._now() - self.loaded_at <= self._max_age_s:
+            return
+        self.current = None
+        self._note(f"tokens.keys: not confirmed for {self._max_age_s:g} s, and given up")
+        self._tell()
+
+    def _take_copy(self, copy: KeysCopy) -> None:
+        try:
+            jwks, confirmed_at = copy.read()
+            if not 0 <= self._now() - confirmed_at <= self._max_age_s:
+                raise KeysUnavailable(f"the copy was not confirmed for {self._max_age_s:g} s, or is of the future")
+            self._take(KeySet.parse(jwks))
+            self.loaded_at = confirmed_at
+            _log.warning("tokens.keys cannot be read; its copy on disk serves until then")
+        except ProxyError as error:
+            _log.warning("tokens.keys_copy is not used: %s", error.detail)
+
+    def _keep_copy(self, jwks: bytes) -> None:
+        if self._copy is None:
+            return
+        try:
+            if jwks == self._copied:
+                self._copy.confirm(self._now())
+            else:
+                self._copy.write(jwks, self._now())
+                self._copied = jwks
+        except OSError as error:
+            self._copied = b""
+            _log.warning("tokens.keys_copy cannot be written: %s", error.strerror)
 
     def _note(self, message: str) -> None:
         if message != self.last_error:

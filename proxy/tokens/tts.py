@@ -8,10 +8,11 @@ A token is asked for anew at about 80 % of its life, by whoever recalls it then,
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from proxy.errors import (
+    AccessTokenRefused,
     ConfigInvalid,
     Internal,
     KeysUnavailable,
@@ -20,22 +21,25 @@ from proxy.errors import (
     TokenRefusal,
     TokenUnknownKey,
     TtsBadAnswer,
+    TtsRefused,
     TtsUnavailable,
     UpstreamBadResponse,
 )
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.net.tasks import Tasks
 from proxy.tokens.claims import TxnToken
-from proxy.tokens.exchange import Want, read_answer, request_body
+from proxy.tokens.exchange import SUBJECT_CODES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import TokenSettings
+from proxy.tokens.subject import TXN_TOKEN
 from proxy.tokens.verify import Expect, kid_of, verify
 
-__all__ = ["FAILURE_S", "MAX_WANTS", "OBTAINED", "TokenService", "Want"]
+__all__ = ["FAILURE_S", "MAX_TRIES", "OBTAINED", "TokenService", "Want"]
 
-MAX_WANTS: Final = 1024
-"""Wants are made from configuration, a handful; a bound all the same, for the day when they are not."""
+MAX_TRIES: Final = 1024
+"""Wants for which there is no token yet: under way, or refused a moment ago. They are counted apart from the tokens
+that are held, so that whoever comes with a thousand bad access tokens pushes no good one out."""
 
 FAILURE_S: Final = 1.0
 """How long a failure answers whoever wants the same: a service in trouble is not asked once for each request."""
@@ -77,9 +81,15 @@ class TokenService:
         now: Callable[[], float],
         jitter: Callable[[], float],
         *,
-        assertion: Callable[[], Awaitable[str]] | None = None,
         on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
+        assertion: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
+        """Make it; ``assertion`` gives a JWT-SVID for the service (specs 5.9), where mTLS does not say who we are.
+
+        Raises:
+            ConfigInvalid: the service is not one that can be known.
+
+        """
         if settings.service is None or not settings.service.url.lower().startswith("https://"):
             raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
         try:
@@ -92,14 +102,15 @@ class TokenService:
         self._keys = keys
         self._now = now
         self._jitter = jitter
-        self._assertion = assertion
         self._on_exchange = on_exchange
-        self._entries: dict[Want, _Entry] = {}
+        self._assertion = assertion
+        self._held: dict[Want, _Entry] = {}  # with a token, the one obtained first at the beginning
+        self._tried: dict[Want, _Entry] = {}  # without one yet
         self._tasks = Tasks("token service")
 
     def recall(self, want: Want, now: float) -> bytes | None:
         """Return the token that is held for ``want``, and ask for its successor when it is time for that."""
-        entry = self._entries.get(want)
+        entry = self._held.get(want)
         if entry is None or now >= entry.exp:
             return None
         if now >= entry.ask_at and entry.flight is None:
@@ -110,15 +121,16 @@ class TokenService:
         """Return a token for ``want``, held or new; equal wants share one request.
 
         Raises:
-            TtsUnavailable, TtsRefused, TtsBadAnswer: also again for ``FAILURE_S`` after it happened.
+            TtsUnavailable, TtsRefused, TtsRefusedUs, TtsBadAnswer, AccessTokenRefused: also again for ``FAILURE_S``
+                after it happened.
             KeysUnavailable: a new token could not be verified.
-            Overloaded: ``MAX_WANTS`` different ones are under way.
+            Overloaded: ``MAX_TRIES`` different ones are under way.
 
         """
         held = self.recall(want, self._now())
         if held is not None:
             return held
-        entry = self._entry(want)
+        entry = self._held.get(want) or self._try(want)
         if entry.is_due(self._now()):
             self._start(want, entry)
         if entry.flight is not None:
@@ -132,20 +144,20 @@ class TokenService:
         """End all requests that are under way."""
         await self._tasks.close()
 
-    def _entry(self, want: Want) -> _Entry:
-        entry = self._entries.get(want)
+    def _try(self, want: Want) -> _Entry:
+        entry = self._tried.get(want)
         if entry is None:
-            if len(self._entries) >= MAX_WANTS:
-                self._evict()
-            entry = self._entries[want] = _Entry()
+            if len(self._tried) >= MAX_TRIES:
+                _drop_one(self._tried)
+            entry = self._tried[want] = _Entry()
         return entry
 
-    def _evict(self) -> None:
-        for want, entry in self._entries.items():
-            if entry.flight is None:
-                del self._entries[want]
-                return
-        raise Overloaded(f"{MAX_WANTS} token requests are under way")
+    def _hold(self, want: Want, entry: _Entry) -> None:
+        """Hold what was obtained: now the newest."""
+        self._tried.pop(want, None)
+        if self._held.pop(want, None) is None and len(self._held) >= self._service.cache_entries:
+            _drop_one(self._held)
+        self._held[want] = entry
 
     def _start(self, want: Want, entry: _Entry) -> None:
         entry.flight = self._tasks.spawn(self._fly(want, entry), "exchange")
@@ -159,6 +171,7 @@ class TokenService:
             now = self._now()
             part = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * self._jitter()
             entry.raw, entry.exp, entry.ask_at, entry.failure = raw, exp, now + (exp - now) * part, None
+            self._hold(want, entry)
             result = OBTAINED
         except ProxyError as error:
             entry.failure, entry.ask_at = error, self._now() + FAILURE_S
@@ -170,23 +183,30 @@ class TokenService:
     async def _exchange(self, want: Want) -> tuple[bytes, float]:
         if self._keys.current is None:
             raise KeysUnavailable("no keys are loaded to verify a new token with")
-        raw = read_answer(await self._ask(want))
+        try:
+            raw = read_answer(await self._ask(want))
+        except TtsRefused as refused:
+            if want.subject is not None and refused.detail in SUBJECT_CODES:
+                raise AccessTokenRefused("the token service does not take the token of this request") from refused
+            raise
         try:
             token = await self._verified(raw)
         except TokenRefusal as error:
             raise TtsBadAnswer(f"the token that it gave is refused: {error.reason}") from error
         if self._now() >= token.exp:
             raise TtsBadAnswer("the token that it gave has expired")
+        if want.subject is not None and want.subject.kind == TXN_TOKEN:
+            check_replacement(self._verify(want.subject.token.encode()), token, want.scopes)
         return raw, token.exp
 
     async def _ask(self, want: Want) -> Answer:
-        assertion = await self._assertion() if self._assertion else ""
+        assertion = await self._assertion() if self._assertion is not None else ""
         try:
             return await self._fetch(
                 "POST",
                 self._service.url,
                 fields=_FORM,
-                body=request_body(want, self._expect.audience, assertion),
+                body=request_body(want, self._expect.audience, self._expect.profile, assertion),
                 timeout_s=self._service.timeout_s,
                 expect=self._spiffe_id,
             )
@@ -208,3 +228,25 @@ class TokenService:
         if keys is None:
             raise KeysUnavailable("no keys are loaded to verify a new token with")
         return verify(raw, keys, self._now(), self._expect)
+
+
+def check_replacement(old: TxnToken, new: TxnToken, scopes: Sequence[str]) -> None:
+    """Hold a replacement to what may change (specs 1.12): less scope, and nothing of whose transaction it is.
+
+    Raises:
+        TtsBadAnswer: it is another transaction, somebody else's, or wider.
+
+    """
+    if (new.txn, new.sub, new.aud, new.actors) != (old.txn, old.sub, old.aud, old.actors):
+        raise TtsBadAnswer("the replacement has another txn, sub, aud or act than the token that it replaces")
+    if not new.scopes <= old.scopes.intersection(scopes):
+        raise TtsBadAnswer("the replacement may do more than the token that it replaces, or than was asked for")
+
+
+def _drop_one(entries: dict[Want, _Entry]) -> None:
+    """Make room: the oldest goes that nobody waits for. Raises Overloaded."""
+    for want, entry in entries.items():
+        if entry.flight is None:
+            del entries[want]
+            return
+    raise Overloaded(f"{len(entries)} token requests are under way")

@@ -24,12 +24,10 @@ from proxy.tokens.claims import TxnToken, date, read_claims
 from proxy.tokens.encoding import read_json_object
 from proxy.tokens.jws import read_jws
 from proxy.tokens.keys import KeySet
+from proxy.tokens.profile import TYPES, Profile
 from proxy.tokens.settings import TokenSettings
 
-_TYPES: Final = frozenset({"txntoken+jwt", "application/txntoken+jwt"})  # RFC 8725 section 3.11: the prefix is implied
-
-
-MAX_VALUES = 512
+MAX_VALUES: Final = 512
 """Values in the claims, counted by what stands between them: an empty list costs 3 bytes on the wire and 60 in memory,
 so without a bound a token of 16 KB would hold 300 KB for as long as it is remembered."""
 
@@ -43,6 +41,7 @@ class Expect:
     skew_s: float = 2.0
     max_lifetime_s: float = 3600.0
     max_bytes: int = 16384
+    profile: Profile = Profile.STRICT
 
     @classmethod
     def of(cls, settings: TokenSettings) -> "Expect":
@@ -53,6 +52,7 @@ class Expect:
             skew_s=settings.skew_s,
             max_lifetime_s=settings.max_lifetime_s,
             max_bytes=settings.max_bytes,
+            profile=settings.profile,
         )
 
 
@@ -67,7 +67,7 @@ def verify(raw: bytes, keys: KeySet, now: float, expect: Expect) -> TxnToken:
     if len(raw) > expect.max_bytes:
         raise TokenTooLarge(f"the token is larger than {expect.max_bytes} bytes")
     jws = read_jws(raw)
-    _check_type(jws.header)
+    _check_type(jws.header, expect.profile)
     payload = jws.verified(keys)
     try:
         if payload.count(b",") + payload.count(b"{") + payload.count(b"[") > MAX_VALUES:
@@ -75,7 +75,7 @@ def verify(raw: bytes, keys: KeySet, now: float, expect: Expect) -> TxnToken:
         claims = read_json_object(payload)
     except ValueError as error:
         raise TokenMalformed("the claims are not a JSON object, or can be read in two ways") from error
-    token = read_claims(claims, sha256(raw).hexdigest())
+    token = read_claims(claims, sha256(raw).hexdigest(), expect.profile)
     _check_place(token, expect)
     _check_time(token, claims, now, expect)
     return token
@@ -86,10 +86,10 @@ def kid_of(raw: bytes) -> str | None:
     return read_jws(raw).kid
 
 
-def _check_type(header: Mapping[str, Any]) -> None:
+def _check_type(header: Mapping[str, Any], profile: Profile) -> None:
     kind = header.get("typ")
     # isascii: lower() also turns the Kelvin sign into k.
-    if not isinstance(kind, str) or not kind.isascii() or kind.lower() not in _TYPES:
+    if not isinstance(kind, str) or not kind.isascii() or kind.lower() not in TYPES[profile]:
         raise TokenWrongType("typ is not txntoken+jwt")
 
 

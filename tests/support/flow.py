@@ -76,6 +76,7 @@ class Caller(Client):
     refused: list[str] = field(default_factory=list)
     ended_with: list[bool] = field(default_factory=list)
     reopened: int = 0
+    asked: int = 0
     aborted: int = 0
     paces: list[bool] = field(default_factory=list)
     tunnel: Tunnel | None = None
@@ -117,6 +118,10 @@ class Caller(Client):
         self.tunnel = tunnel
         self.sent += first
         tunnel.open(self)
+
+    def on_request(self, exchange: Exchange) -> None:  # noqa: ARG002 - it is the one that this caller has
+        """Take the steps again."""
+        self.asked += 1
 
     def release(self) -> bytes:
         """Give what came after the request."""

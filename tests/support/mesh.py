@@ -13,6 +13,7 @@ from typing import Any
 
 from support.apps import App, RawApp
 from support.pki import Authority, Svid, pem, write_svid
+from support.secrecy import leaks
 from support.sidecar import COMMAND, Sidecar, wait_until
 from support.tokens import TokenMint
 from support.wire import Wire
@@ -183,6 +184,7 @@ class Mesh:
 
     def close(self) -> None:
         """End every process and server; no sidecar may have logged a fault."""
+        told = {f"metrics of {s.config.stem}": s.metrics() for s in self._sidecars}
         with contextlib.ExitStack() as stack:  # one that fails must not leave the others open
             for close in self._closers:
                 stack.callback(close)
@@ -190,6 +192,11 @@ class Mesh:
                 stack.callback(sidecar.stop)
         faults = [f"{s.config.stem}: {s.log}" for s in self._sidecars if s.faults]
         assert not faults, "\n".join(faults)
+        said = {s.config.stem: s.log for s in self._sidecars} | {
+            p.name: p.read_text() for p in self.folder.glob("*.log")
+        }
+        leaked = {name: found for name, text in (said | told).items() if (found := leaks(text))}
+        assert not leaked, f"a token stands in a log, a metric or a record: {leaked}"
 
 
 def load_svid(context: ssl.SSLContext, svid: Svid, folder: Path) -> None:

@@ -116,6 +116,13 @@ class Sidecar:
                 total += float(match[3])
         return total
 
+    def metrics(self) -> str:
+        """All of them; nothing where the process has ended."""
+        try:
+            return self.get("metrics", "/metrics")[1]
+        except OSError:
+            return ""
+
     def decisions(self, **labels: str) -> float:
         """Count of verdicts with these labels."""
         return self.metric("svidecar_decisions_total", **labels)

@@ -20,11 +20,11 @@ from proxy.authority.issue import (
     UNSIGNED_JSON,
     ClientRules,
     Rules,
-    TokenRefused,
     answer,
     issue,
 )
 from proxy.authority.keys import jwks, make_key, sign
+from proxy.authority.refusal import TokenRefused
 from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.tokens.exchange import ERROR_CODES, Want, request_body

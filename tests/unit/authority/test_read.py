@@ -113,7 +113,7 @@ def test_an_empty_file(document: str) -> None:
         ("workloads: [{name: 7}]", "workloads[0].name: must be a text"),
         (
             "workloads: [{name: a, scope: [b]}]",
-            "workloads[0]: scope: is not known; there are context, name, scopes, subjects",
+            "workloads[0]: scope: is not known; there are context, issuers, name, replaces, scopes, subjects, svids",
         ),
         ("workloads: [{name: a, scopes: b}]", "workloads[0].scopes: must be a list of texts"),
         ("workloads: [{name: a, scopes: [1]}]", "workloads[0].scopes: must be a list of texts"),
@@ -167,3 +167,43 @@ def test_every_error_at_once() -> None:
     """Nobody mends one to be told the next."""
     found = errors("listen: x\nsvid_lifetime_s: 0\nfoo: 1\nworkloads: [{name: a b}]", workloads=["c=d,", "e=f g"])
     assert len(found) == 6
+
+
+ISSUER = "{issuer: https://i, keys: jwks.json, audience: a, types: [access_token], prefix: 'user:'"
+
+
+def test_issuers() -> None:
+    """Each with its rules; a workload names those whose tokens it may bring."""
+    document = f"issuers: [{ISSUER}, scopes: {{orders: [a, b]}}}}]\nworkloads: [{{name: a, issuers: ['https://i']}}]"
+    settings = read_settings("example.org", Path("state"), document=document)
+    (issuer,) = settings.issuers
+    assert (issuer.keys, issuer.rules.prefix) == ("jwks.json", "user:")
+    assert issuer.rules.scopes["orders"] == {"a", "b"}
+    assert settings.workloads[0].issuers == ("https://i",)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "issuers: {}",
+        "issuers: [x]",
+        f"issuers: [{ISSUER}, more: 1}}]",
+        f"issuers: [{ISSUER}}}, {ISSUER}}}]",
+        f"issuers: [{ISSUER}}}, {ISSUER.replace('https://i,', 'https://j,')}}}]",  # the same prefix
+        f"issuers: [{ISSUER}}}, {ISSUER.replace('https://i,', 'https://j,').replace('user:', 'user:x')}}}]",
+        f"issuers: [{ISSUER.replace('jwks.json', 'http://i/jwks')}}}]",
+        f"issuers: [{ISSUER.replace('access_token', 'refresh_token')}}}]",
+        f"issuers: [{ISSUER.replace('access_token', 'txn_token')}}}]",
+        f"issuers: [{ISSUER.replace('[access_token]', '[]')}}}]",
+        f"issuers: [{ISSUER.replace(chr(39) + 'user:' + chr(39), chr(39) * 2)}}}]",
+        f"issuers: [{ISSUER}, plain_typ: 1}}]",
+        f"issuers: [{ISSUER}, always: orders}}]",
+        f"issuers: [{ISSUER}, scopes: {{orders: orders}}}}]",
+        "workloads: [{name: a, issuers: ['https://i']}]",
+        "workloads: [{name: a, replaces: 1}]",
+    ],
+)
+def test_issuers_that_are_refused(document: str) -> None:
+    """Default deny begins with what is written."""
+    with pytest.raises(SettingsInvalid):
+        read_settings("example.org", Path("state"), document=document)

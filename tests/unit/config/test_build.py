@@ -8,7 +8,7 @@ from support.yaml_text import BASE, CONFIG, DESIGN, GOOD, INBOUND, OUTBOUND, WHO
 from proxy.config.settings import SidecarSettings
 from proxy.net.transport import EventLoop
 from proxy.policy.settings import Ambiguity, Protection
-from proxy.tokens.settings import ServiceSettings, TokenSettings
+from proxy.tokens.settings import AskSettings, ServiceSettings, TokenSettings
 
 FILES = "files: {svid: svid.pem, key: svid_key.pem, bundle: svid_bundle.pem}"
 
@@ -24,7 +24,7 @@ def test_the_design_as_it_is_written() -> None:
     assert (found.outbound.listener.host, found.outbound.listener.port) == ("127.0.0.1", 15001)
     (ledger,) = found.destinations
     assert (ledger.host, ledger.address) == ("ledger", "ledger.default.svc:15006")
-    assert (ledger.spiffe_id, ledger.token_scope) == ("spiffe://example.org/ledger", ("ledger.write",))
+    assert (ledger.spiffe_id, ledger.token) == ("spiffe://example.org/ledger", AskSettings(scope=("ledger.write",)))
     assert ledger.protection is Protection.MTLS
     assert found.tokens.service == ServiceSettings(
         url="https://tts.default.svc/token", spiffe_id="spiffe://example.org/tts"

@@ -30,7 +30,7 @@ def test_each_knows_where_the_next_one_listens() -> None:
         ("orders", "127.0.0.1:15006", "spiffe://example.org/orders"),
         ("billing", "127.0.0.1:15007", "spiffe://example.org/billing"),
     ]
-    assert [(d.host, d.address, d.token_scope) for d in orders.destinations] == [("ledger", "127.0.0.1:15007", None)]
+    assert [(d.host, d.address, d.token) for d in orders.destinations] == [("ledger", "127.0.0.1:15007", None)]
 
 
 def test_the_authority_takes_its_own(tmp_path: Path) -> None:

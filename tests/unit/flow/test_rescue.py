@@ -33,6 +33,10 @@ def test_every_reason_has_an_answer_or_ends_a_connection() -> None:
     assert RESCUES.keys().isdisjoint(CONNECTION_ONLY)
 
 
+BEARER = {"access_token_missing": b"Bearer", "access_token_refused": b'Bearer error="invalid_token"'}
+"""RFC 6750 section 3.1: who has shown nothing is told no error."""
+
+
 @pytest.mark.parametrize("reason", RESCUES)
 def test_the_answer_is_a_problem_document(reason: str) -> None:
     """RFC 9457, in step for any client, not stored; nobody is told to come back where that would not help."""
@@ -47,7 +51,7 @@ def test_the_answer_is_a_problem_document(reason: str) -> None:
     assert fields[b"cache-control"] == b"no-store"
     assert (b"retry-after" in fields) == (reason in RETRIED_503)
     assert b"connection" not in fields
-    challenge = b'Txn-Token error="%b"' % reason.encode()
+    challenge = BEARER.get(reason, b'Txn-Token error="%b"' % reason.encode())
     assert fields.get(b"www-authenticate") == (challenge if response.status_code == 401 else None)
 
 

@@ -100,6 +100,13 @@ def test_what_is_not_known_is_left_out() -> None:
     }
 
 
+def test_who_acts_for_whom_through_whom() -> None:
+    """Agents by their names, whom they act for by the first digits of a hash."""
+    found = read(FULL._replace(actor="agent-2", through=("agent-1", "x" * 3000), subject_sha256="ab" * 32))
+    assert (found["actor"], found["subject_sha256"]) == ("agent-2", "ab" * 8)
+    assert found["through"] == ["agent-1", "x" * 2048]
+
+
 def test_an_exchange_without_an_answer_has_no_status() -> None:
     """As in the metrics, 0 says that none was sent."""
     assert "status" not in read(FULL._replace(status=0))
@@ -109,6 +116,7 @@ def test_no_field_can_hold_a_token_a_path_or_a_subject() -> None:
     """The record has no place for them; a new field must be thought about here."""
     assert set(AccessRecord._fields) == {
         *("time", "kind", "direction", "decision", "reason", "rule", "peer", "local", "txn", "token_sha256"),
+        *("actor", "through", "subject_sha256"),
         *("trace_id", "method", "route", "destination", "status", "duration_s", "overhead_s"),
         *("request_bytes", "response_bytes"),
     }

@@ -13,6 +13,7 @@ from proxy.policy.settings import (
     RouteSettings,
     RuleSettings,
 )
+from proxy.tokens.settings import AskSettings
 
 LEDGER = "spiffe://example.org/ledger"
 
@@ -127,7 +128,7 @@ def mtls(host: str = "ledger", **changes: object) -> DestinationSettings:
 
 def test_a_destination_of_our_trust_domain() -> None:
     """All that the flow needs, worked out once."""
-    (known,) = compile_destinations([mtls("Ledger:80", token_scope=("ledger.write",))], "example.org").all
+    (known,) = compile_destinations([mtls("Ledger:80", token=AskSettings(scope=("ledger.write",)))], "example.org").all
     assert known == Destination(
         name="ledger:80",
         host="ledger",
@@ -137,8 +138,10 @@ def test_a_destination_of_our_trust_domain() -> None:
         protection=Protection.MTLS,
         spiffe_id=SpiffeId.parse(LEDGER),
         in_domain=True,
-        token_scopes=("ledger.write",),
+        ask=known.ask,
     )
+    assert known.ask is not None
+    assert (known.ask.scopes, known.ask.is_plain) == (("ledger.write",), True)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_the_token_may_only_go_to_a_workload_of_ours(settings: DestinationSettin
     """Exactly our trust domain, and only over mTLS: no likeness of names will do."""
     (known,) = compile_destinations([settings], "example.org").all
     assert known.in_domain is in_domain
-    assert known.token_scopes is None
+    assert known.ask is None
 
 
 DESTINATIONS = [
@@ -175,11 +178,11 @@ DESTINATIONS = [
     (mtls(spiffe_id="spiffe://example.org/*"), "spiffe_id", "one workload"),
     (mtls(protection=Protection.WEB), "spiffe_id", "leave it out"),
     (mtls(protection=Protection.PLAIN), "spiffe_id", "leave it out"),
-    (mtls(spiffe_id=None, protection=Protection.WEB, token_scope=("a",)), "token.scope", "never leaves"),
-    (mtls(spiffe_id=None, protection=Protection.PLAIN, token_scope=("a",)), "token.scope", "never leaves"),
-    (mtls(spiffe_id="spiffe://other.org/x", token_scope=("a",)), "token.scope", "never leaves"),
-    (mtls(token_scope=()), "token.scope", "at least one"),
-    (mtls(token_scope=("a b",)), "token.scope[0]", "RFC 6749"),
+    (mtls(spiffe_id=None, protection=Protection.WEB, token=AskSettings(scope=("a",))), "token.scope", "never leaves"),
+    (mtls(spiffe_id=None, protection=Protection.PLAIN, token=AskSettings(scope=("a",))), "token.scope", "never leaves"),
+    (mtls(spiffe_id="spiffe://other.org/x", token=AskSettings(scope=("a",))), "token.scope", "never leaves"),
+    (mtls(token=AskSettings(scope=())), "token.scope", "at least one"),
+    (mtls(token=AskSettings(scope=("a b",))), "token.scope[0]", "RFC 6749"),
 ]
 
 
@@ -213,7 +216,7 @@ def test_a_host_with_and_without_a_port_are_two_destinations() -> None:
 
 def test_all_errors_of_destinations_are_told_at_once() -> None:
     """One line for each."""
-    bad = mtls("bad.", address="nowhere", spiffe_id=None, token_scope=())
+    bad = mtls("bad.", address="nowhere", spiffe_id=None, token=AskSettings(scope=()))
     assert [path.rpartition("].")[2] for path, _ in errors_of_destinations(bad)] == [
         "host",
         "address",

@@ -5,6 +5,7 @@ from support.policy import policy, rule
 from proxy.policy.compile import compile_destinations
 from proxy.policy.describe import describe
 from proxy.policy.settings import Ambiguity, DestinationSettings, Protection
+from proxy.tokens.settings import AskSettings
 
 
 def test_a_policy_in_plain_words() -> None:
@@ -32,7 +33,7 @@ def test_destinations_in_plain_words() -> None:
     ours, other = "spiffe://example.org/ledger", "spiffe://other.org/x"
     known = compile_destinations(
         [
-            DestinationSettings(host="ledger", address="l.svc:15006", spiffe_id=ours, token_scope=("w",)),
+            DestinationSettings(host="ledger", address="l.svc:15006", spiffe_id=ours, token=AskSettings(scope=("w",))),
             DestinationSettings(host="quiet:80", address="[::1]:15006", spiffe_id=ours),
             DestinationSettings(host="foreign", address="o.example:15006", spiffe_id=other),
             DestinationSettings(host="web", address="web.example:443", protection=Protection.WEB),

@@ -116,7 +116,7 @@ async def test_what_its_receiver_would_refuse(claims: dict[str, Any], why: str) 
 
 def test_in_the_form() -> None:
     """Under the type of SPIFFE client authentication; without one, nothing of it."""
-    want = Want(subject=URI, scopes=("a",))
+    want = Want(client=URI, scopes=("a",))
     assert b"client_assertion" not in request_body(want, "example.org")
     body = request_body(want, "example.org", assertion="x.y.z")
     kind = b"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-spiffe"

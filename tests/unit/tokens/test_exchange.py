@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from support.fetch import json_answer
 from support.tokens import ABSENT, compact_json
 
-from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsUnavailable
+from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsRefusedUs, TtsUnavailable
 from proxy.tokens.exchange import ERROR_CODES, MAX_ANSWER_BYTES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer
 
-WANT = Want(subject="spiffe://example.org/orders", scopes=("ledger.write", "ledger.read"))
+WANT = Want(client="spiffe://example.org/orders", scopes=("ledger.write", "ledger.read"))
 GOOD = {
     "token_type": "N_A",
     "issued_token_type": "urn:ietf:params:oauth:token-type:txn_token",
@@ -153,7 +153,8 @@ def test_unavailable(status: int) -> None:
 def test_refused(status: int, code: str) -> None:
     """The registered code is the detail; the free text is not repeated."""
     body = compact_json({"error": code, "error_description": "for alice", "error_uri": "https://x"})
-    with pytest.raises(TtsRefused) as caught:
+    of_ours = code in {"invalid_client", "unauthorized_client"}
+    with pytest.raises(TtsRefusedUs if of_ours else TtsRefused) as caught:
         read_answer(json_answer(body, status))
     assert caught.value.detail == code
 

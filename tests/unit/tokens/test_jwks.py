@@ -1,14 +1,16 @@
 """jwks.py: the last good keys stay, and many askers are one fetch."""
 
 import asyncio
+import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fetch import Clock, Web, json_answer
 from support.tokens import TokenMint
 
-from proxy.errors import UpstreamDown
+from proxy.errors import KeysUnavailable, UpstreamDown
 from proxy.tokens.fetch import Answer
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import TokenSettings
@@ -311,3 +313,112 @@ async def test_a_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     web.answer = json_answer(ONE.jwks()[:-2] + b',{"kty":"oct"}]}')
     await store.load()
     assert caplog.text.count("key 2: kty is not EC, RSA or OKP") == 1
+
+
+def with_copy(folder: Path, max_age_s: float = 100.0) -> TokenSettings:
+    """Settings that keep a copy in this folder."""
+    return replace(URL, keys_copy=str(folder / "copy.json"), keys_max_age_s=max_age_s)
+
+
+async def test_a_start_without_the_server(tmp_path: Path) -> None:
+    """The copy serves; its age is that of the last word of the server, and goes on."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    settings = with_copy(tmp_path)
+    await store_of(web, clock, settings).load()
+    assert (tmp_path / "copy.json").stat().st_mode & 0o777 == 0o600
+    confirmed_at = clock.now
+    web.answer = UpstreamDown()
+    clock.now += 60
+    later = store_of(web, clock, settings)
+    await later.load()
+    assert later.current is not None
+    assert later.current.knows("one")
+    assert later.loaded_at == confirmed_at
+    assert "upstream_down" in later.last_error
+
+
+async def test_each_confirmation_makes_the_copy_young(tmp_path: Path) -> None:
+    """The server says the same again: the copy counts from then. Another set takes its place."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock, with_copy(tmp_path))
+    await store.load()
+    clock.now += 50
+    await store.load()
+    assert (tmp_path / "copy.json").stat().st_mtime == clock.now
+    web.answer = json_answer(TWO.jwks())
+    await store.load()
+    assert (tmp_path / "copy.json").read_bytes() == TWO.jwks()
+    assert list(tmp_path.iterdir()) == [tmp_path / "copy.json"]
+
+
+@pytest.mark.parametrize("spoil", ["old", "of the future", "open", "a link", "a pipe", "nonsense", "gone"])
+async def test_copies_that_are_not_believed(tmp_path: Path, spoil: str) -> None:
+    """Whoever can write it could sign tokens, and whoever can keep it old could keep a key that was taken back."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    settings, path = with_copy(tmp_path), tmp_path / "copy.json"
+    await store_of(web, clock, settings).load()
+    match spoil:
+        case "old":
+            clock.now += 101
+        case "of the future":
+            clock.now -= 1
+        case "open":
+            path.chmod(0o620)
+        case "a link":
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+        case "a pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case "nonsense":
+            path.write_bytes(b"{}")
+            os.utime(path, (clock.now, clock.now))
+        case _:
+            path.unlink()
+    web.answer = UpstreamDown()
+    store = store_of(web, clock, settings)
+    await store.load()
+    assert store.current is None
+
+
+async def test_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
+    """The keys serve all the same."""
+    store = store_of(Web(json_answer(ONE.jwks())), Clock(), with_copy(tmp_path / "nowhere"))
+    await store.load()
+    assert knows_any(store)
+
+
+async def test_keys_that_nobody_confirms_are_given_up() -> None:
+    """At the age and not a moment earlier; whoever remembers tokens is told; and they come back with their server."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock, replace(URL, keys_max_age_s=100.0))
+    told: list[bool] = []
+    store.subscribe(lambda: told.append(knows_any(store)))
+    await store.load()
+    web.answer = UpstreamDown()
+    clock.now += 100
+    store._give_up_what_is_old()
+    assert knows_any(store)
+    clock.now += 0.001
+    store._give_up_what_is_old()
+    assert not knows_any(store)
+    assert "given up" in store.last_error
+    web.answer = json_answer(ONE.jwks())
+    await store.load()
+    assert told == [True, False, True]
+
+
+async def test_unknown_while_the_server_is_down() -> None:
+    """Nobody can say whose the token is: that is our trouble (503), and no fault of the token's (401)."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock)
+    await store.load()
+    assert not await store.learn("two")
+    store.check_learned()  # the server does not know it either
+    web.answer = UpstreamDown()
+    clock.now += 10
+    for _ in range(100):
+        assert not await store.learn("two")
+        with pytest.raises(KeysUnavailable):
+            store.check_learned()
+    assert len(web.sent) == 3  # however many ask

@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from support.fetch import Clock, Web, json_answer
 from support.tokens import TokenMint, compact_json
 
 from proxy.errors import (
+    AccessTokenRefused,
     ConfigInvalid,
     Internal,
     KeysUnavailable,
@@ -16,6 +18,7 @@ from proxy.errors import (
     ProxyError,
     TtsBadAnswer,
     TtsRefused,
+    TtsRefusedUs,
     TtsUnavailable,
     UpstreamBadResponse,
     UpstreamDown,
@@ -26,16 +29,14 @@ from proxy.identity.spiffe_id import SpiffeId
 from proxy.tokens.fetch import Answer
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import ServiceSettings, TokenSettings
-from proxy.tokens.tts import FAILURE_S, MAX_WANTS, TokenService, Want
+from proxy.tokens.subject import TYPES, subject
+from proxy.tokens.tts import FAILURE_S, MAX_TRIES, TokenService, Want
 
-SETTINGS = TokenSettings(
-    audience="example.org",
-    keys="https://tts/jwks",
-    service=ServiceSettings(url="https://tts/token", spiffe_id="spiffe://example.org/tts", timeout_s=3.0),
-)
+SERVICE = ServiceSettings(url="https://tts/token", spiffe_id="spiffe://example.org/tts", timeout_s=3.0)
+SETTINGS = TokenSettings(audience="example.org", keys="https://tts/jwks", service=SERVICE)
 MINT = TokenMint()
-WANT = Want(subject="spiffe://example.org/orders", scopes=("ledger.write",))
-OTHER = Want(subject="spiffe://example.org/orders", scopes=("ledger.read",))
+WANT = Want(client="spiffe://example.org/orders", scopes=("ledger.write",))
+OTHER = Want(client="spiffe://example.org/orders", scopes=("ledger.read",))
 
 
 def answer(token: bytes | str) -> Answer:
@@ -48,14 +49,14 @@ def answer(token: bytes | str) -> Answer:
 class Bench:
     """A token service in memory, and our client of it."""
 
-    def __init__(self, *, jitter: float = 0.5) -> None:
+    def __init__(self, *, jitter: float = 0.5, entries: int = 4096) -> None:
         self.clock = Clock()
         self.web = Web(answer(b""))
         self.jwks = Web(json_answer(MINT.jwks()))
         self.keys = KeyStore(SETTINGS, self.jwks, self.clock)
         self.results: list[str] = []
         self.service = TokenService(
-            SETTINGS,
+            replace(SETTINGS, service=replace(SERVICE, cache_entries=entries)),
             self.web,
             self.keys,
             self.clock,
@@ -72,13 +73,14 @@ class Bench:
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
-        while any(entry.flight is not None for entry in self.service._entries.values()):
+        entries = self.service._held | self.service._tried
+        while any(entry.flight is not None for entry in entries.values()):
             await asyncio.sleep(0)
 
 
-async def bench(*, jitter: float = 0.5) -> Bench:
+async def bench(*, jitter: float = 0.5, entries: int = 4096) -> Bench:
     """Make one with its keys loaded."""
-    made = Bench(jitter=jitter)
+    made = Bench(jitter=jitter, entries=entries)
     await made.keys.load()
     return made
 
@@ -104,7 +106,7 @@ async def test_equal_wants_share_a_flight() -> None:
     """A hundred at once are one request; another want is another."""
     made = await bench()
     token = made.publish()
-    equal = [Want(WANT.subject, tuple(WANT.scopes)) for _ in range(100)]
+    equal = [Want(WANT.client, tuple(WANT.scopes)) for _ in range(100)]
     assert await asyncio.gather(*map(made.service.obtain, [*equal, OTHER])) == [token] * 101
     assert len(made.web.sent) == 2
 
@@ -225,7 +227,7 @@ async def test_failures_are_remembered_for_a_second() -> None:
         (UpstreamUntrusted("x"), TtsUnavailable, "upstream_untrusted"),
         (UpstreamBadResponse("x"), TtsBadAnswer, "not HTTP"),
         (Answer(503, {}, b""), TtsUnavailable, "503"),
-        (json_answer(b'{"error":"invalid_client"}', 401), TtsRefused, "invalid_client"),
+        (json_answer(b'{"error":"invalid_client"}', 401), TtsRefusedUs, "invalid_client"),
         (json_answer(b"{}"), TtsBadAnswer, "token_type"),
         (answer("eyJCI6IjllciJ9...Qedw6rx"), TtsBadAnswer, "token_malformed"),
         (answer(""), TtsBadAnswer, "token_malformed"),
@@ -284,33 +286,125 @@ async def test_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     assert await made.service.obtain(WANT) == token
 
 
-async def test_wants_n_and_n_plus_1() -> None:
-    """``MAX_WANTS`` are held; for one more the oldest goes."""
-    made = await bench()
+async def test_tokens_n_and_n_plus_1() -> None:
+    """``cache_entries`` are held; for one more the oldest goes. One that was renewed is new."""
+    made = await bench(entries=3)
     token = made.publish()
-    wants = [Want("me", (str(number),)) for number in range(MAX_WANTS + 1)]
-    for want in wants[:-1]:
+    wants = [Want("me", (str(number),)) for number in range(5)]
+    for want in wants[:3]:
         await made.service.obtain(want)
+    made.clock.now += 240
     assert made.service.recall(wants[0], made.clock.now) == token
-    await made.service.obtain(wants[-1])
-    assert len(made.service._entries) == MAX_WANTS
-    assert made.service.recall(wants[0], made.clock.now) is None
-    assert made.service.recall(wants[1], made.clock.now) == token
+    renewed = made.publish(txn="next")
+    await made.settled()
+    await made.service.obtain(wants[3])
+    assert len(made.service._held) == 3
+    assert made.service.recall(wants[0], made.clock.now) == renewed
+    assert made.service.recall(wants[1], made.clock.now) is None
 
 
-async def test_flights_n_and_n_plus_1() -> None:
-    """``MAX_WANTS`` under way, and one more is refused: none of them can be given up for it."""
+async def test_tries_n_and_n_plus_1() -> None:
+    """``MAX_TRIES`` under way, and one more is refused: none of them can be given up for it."""
     made = await bench()
     made.publish()
     made.web.gate.clear()
     loop = asyncio.get_running_loop()
-    asking = [loop.create_task(made.service.obtain(Want("me", (str(number),)))) for number in range(MAX_WANTS)]
+    asking = [loop.create_task(made.service.obtain(Want("me", (str(number),)))) for number in range(MAX_TRIES)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
         await made.service.obtain(WANT)
     made.web.gate.set()
     await asyncio.gather(*asking)
     assert await made.service.obtain(WANT)
+    assert not made.service._tried
+
+
+async def test_a_flood_of_bad_tokens_pushes_no_good_one_out() -> None:
+    """Who comes with thousands of access tokens that the service refuses fills a place of its own, which is bounded."""
+    made = await bench(entries=2)
+    token = made.publish()
+    await made.service.obtain(WANT)
+    made.web.answer = json_answer(b'{"error":"invalid_request"}', 400)
+    for number in range(MAX_TRIES + 10):
+        with pytest.raises(AccessTokenRefused):
+            await made.service.obtain(Want("me", ("a",), subject(TYPES["access_token"], f"t{number}")))
+    assert len(made.service._tried) == MAX_TRIES
+    assert made.service.recall(WANT, made.clock.now) == token
+
+
+async def test_what_a_token_is_bound_to() -> None:
+    """Another client, subject, kind of subject, scope, detail or context is another want."""
+    made = await bench()
+    base = Want("me", ("a",), subject(TYPES["access_token"], "alice"), details='{"q":1}', context='{"ip":"1"}')
+    await made.service.obtain(base)
+    for other in (
+        replace(base, client="you"),
+        replace(base, scopes=("b",)),
+        replace(base, subject=subject(TYPES["access_token"], "bob")),
+        replace(base, subject=subject(TYPES["id_token"], "alice")),
+        replace(base, subject=None),
+        replace(base, details='{"q":2}'),
+        replace(base, context='{"ip":"2"}'),
+    ):
+        assert made.service.recall(other, made.clock.now) is None
+    assert made.service.recall(replace(base), made.clock.now) is not None
+    assert "alice" not in repr(base)
+
+
+async def test_a_subject_that_the_service_refuses() -> None:
+    """Our own refused is our configuration; one from outside is the caller's to mend."""
+    made = await bench()
+    for code in ("invalid_request", "invalid_grant"):
+        made.web.answer = json_answer(compact_json({"error": code}), 400)
+        made.clock.now += FAILURE_S
+        with pytest.raises(TtsRefused):
+            await made.service.obtain(WANT)
+        with pytest.raises(AccessTokenRefused):
+            await made.service.obtain(replace(WANT, subject=subject(TYPES["access_token"], "x")))
+    made.web.answer = json_answer(b'{"error":"invalid_scope"}', 400)
+    with pytest.raises(TtsRefused):
+        await made.service.obtain(replace(WANT, subject=subject(TYPES["id_token"], "x")))
+
+
+async def test_an_assertion_instead_of_a_certificate() -> None:
+    """A JWT-SVID says who asks (specs 5.9); client_id is not sent beside it."""
+    made = Bench()
+
+    async def assertion() -> str:
+        return "eyJ.svid.sig"
+
+    made.service._assertion = assertion
+    await made.keys.load()
+    await made.service.obtain(WANT)
+    form = dict(parse_qsl(made.web.sent[0].body.decode()))
+    assert form["client_assertion"] == "eyJ.svid.sig"
+    assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
+    assert "client_id" not in form
+
+
+@pytest.mark.parametrize(
+    ("changes", "holds"),
+    [
+        ({}, True),
+        ({"scope": "orders.write"}, False),  # not asked for
+        ({"scope": "orders.read admin"}, False),
+        ({"txn": "another"}, False),
+        ({"sub": "mallory"}, False),
+        ({"act": {"sub": "agent"}}, False),
+    ],
+)
+async def test_a_replacement(changes: dict[str, Any], holds: bool) -> None:  # noqa: FBT001
+    """It may do less in the same transaction, and nothing else."""
+    made = await bench()
+    old = MINT.token(made.clock.now, scope="orders.read orders.write")
+    want = Want("me", ("orders.read",), subject(TYPES["txn_token"], old.decode()))
+    token = made.publish(**({"scope": "orders.read"} | changes))
+    if holds:
+        assert await made.service.obtain(want) == token
+        return
+    with pytest.raises(TtsBadAnswer, match="replacement"):
+        await made.service.obtain(want)
+    assert made.service.recall(want, made.clock.now) is None
 
 
 async def test_close() -> None:

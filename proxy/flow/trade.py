@@ -1,0 +1,63 @@
+"""Where a token is asked of the token service: at the edge of the mesh, and for destinations that say so.
+
+The request may bring the token that is traded; it goes no further. Facts of the request may go into what is asked for;
+where one is taken from the body, the body is read first. All of it leads back to the same step, with the token at hand.
+"""
+
+from collections.abc import Coroutine
+from typing import Any
+
+from proxy.errors import NotReady, TtsUnavailable
+from proxy.flow.exchange import Exchange
+from proxy.tokens.ask import Ask
+from proxy.tokens.facts import Facts
+from proxy.tokens.tts import TokenService, Want
+
+Traded = bytes | Coroutine[Any, Any, bytes] | None
+"""The token; or what has to be awaited for it; or None while the body is read. In both cases the step comes again."""
+
+
+def trade(  # what it is asked with, what for, and the facts that the exchange does not know
+    exchange: Exchange, ask: Ask, service: TokenService | None, limit_bytes: int, source: str = "", route: str = ""
+) -> Traded:
+    """Give the token for a request; ``limit_bytes`` of a body are read, ``source`` and ``route`` are facts.
+
+    Raises:
+        TtsUnavailable, NotReady, BodyTooLarge, FactUnusable, AccessTokenMissing, AccessTokenMalformed: as their
+            docstrings say.
+
+    """
+    client = exchange.account.local
+    if service is None:
+        raise TtsUnavailable("no token service is configured")
+    if client is None:
+        raise NotReady("no identity is loaded to ask the token service with")
+    if ask.is_plain:
+        want = Want(client, ask.scopes)
+    else:
+        if ask.needs_body and exchange.hold is None:
+            exchange.wait_for_body(limit_bytes)
+        if exchange.hold is not None and exchange.hold.body is None:
+            return None
+        want = ask.want(_facts(exchange, source, route), client)
+    raw = service.recall(want, exchange.runtime.now())
+    if raw is not None:
+        exchange.head.lines = ask.without(exchange.head.lines)
+        return raw
+    if exchange.learned:
+        raise TtsUnavailable("the token service gave no token that is still good")
+    exchange.learned = True
+    return service.obtain(want)
+
+
+def _facts(exchange: Exchange, source: str, route: str) -> Facts:
+    head, hold = exchange.head, exchange.hold
+    return Facts(
+        method=head.method,
+        target=head.target,
+        lines=head.lines,
+        source=source,
+        peer=exchange.account.peer or "",
+        route=route,
+        body=hold.body if hold is not None else None,
+    )

@@ -1,0 +1,131 @@
+"""ask.py and subject.py: what is asked for, and with which subject token."""
+
+import json
+
+import pytest
+
+from proxy.errors import AccessTokenMalformed, AccessTokenMissing, FactUnusable
+from proxy.tokens.ask import MAX_CONTEXT_BYTES, Ask, compile_ask
+from proxy.tokens.facts import MAX_FACTS, Facts
+from proxy.tokens.settings import AskSettings, SubjectSettings
+from proxy.tokens.subject import TYPES, InvalidType, kind_of
+
+ME = "spiffe://example.org/edge"
+
+
+def ask(**settings: object) -> Ask:
+    """Compile one."""
+    errors: list[tuple[str, str]] = []
+    made = compile_ask("exchange", AskSettings(scope=("a",), **settings), errors, routed=True)  # type: ignore[arg-type]
+    assert made is not None, errors
+    return made
+
+
+def errors_of(**settings: object) -> list[str]:
+    """The places that are wrong."""
+    errors: list[tuple[str, str]] = []
+    assert compile_ask("x", AskSettings(scope=("a",), **settings), errors, routed=False) is None  # type: ignore[arg-type]
+    return [path for path, _ in errors]
+
+
+def facts(*lines: bytes, target: bytes = b"/") -> Facts:
+    """A request with these fields."""
+    return Facts(method=b"GET", target=target, lines=list(lines), source="192.0.2.1", route="/")
+
+
+def test_in_our_own_name() -> None:
+    """Nothing of the request plays a part."""
+    own = ask()
+    assert own.is_plain
+    assert own.want(facts(), ME) == ask().want(facts(b"Authorization: Bearer x"), ME)
+    assert own.without([b"Authorization: Bearer x"]) == [b"Authorization: Bearer x"]
+
+
+@pytest.mark.parametrize("word", sorted(set(TYPES) - {"unsigned_json"}))
+def test_every_type_of_subject_token(word: str) -> None:
+    """From Authorization or from a field; the field is taken away, however it is spelled."""
+    for taken, line in (("bearer", b"AUTHORIZATION: bearer  abc.def~+/="), ("header:X-Token", b"x-tOKEN: abc.def~+/=")):
+        made = ask(subject=SubjectSettings(type=word, taken=taken))
+        found = made.want(facts(line), ME).subject
+        assert found is not None
+        assert (found.kind, found.token) == (f"urn:ietf:params:oauth:token-type:{word}", "abc.def~+/=")
+        assert made.without([b"A: 1", line]) == [b"A: 1"]
+
+
+def test_a_name_is_an_unsigned_subject() -> None:
+    """The app says who it is; what it says cannot become more than a name."""
+    made = ask(subject=SubjectSettings(type="unsigned_json", taken="header:x-user"))
+    found = made.want(facts(b'X-User: al","admin":"y'), ME).subject
+    assert found is not None
+    assert json.loads(found.token) == {"sub": 'al","admin":"y'}
+    for value in (b"", b"\xff", "a\u0000b".encode()):
+        with pytest.raises(AccessTokenMalformed):
+            made.want(facts(b"X-User: " + value), ME)
+
+
+def test_a_refresh_token_is_never_sent() -> None:
+    """Under no name (specs 1.8)."""
+    for word in ("refresh_token", "urn:ietf:params:oauth:token-type:refresh_token"):
+        with pytest.raises(InvalidType):
+            kind_of(word)
+        assert errors_of(subject=SubjectSettings(type=word)) == ["x.subject.type"]
+    assert kind_of("urn:example:our-own") == "urn:example:our-own"
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        ((), AccessTokenMissing),
+        ((b"Authorization: Basic YTpi",), AccessTokenMissing),
+        ((b"Authorization: DPoP abc",), AccessTokenMissing),
+        ((b"Authorization: Bearer",), AccessTokenMalformed),
+        ((b"Authorization: Bearer a, Bearer b",), AccessTokenMalformed),
+        ((b"Authorization: Bearer a", b"Authorization: Bearer b"), AccessTokenMalformed),
+        ((b"Authorization: Bearer \xff",), AccessTokenMalformed),
+        ((b"Authorization: Bearer " + b"x" * 16385,), AccessTokenMalformed),
+    ],
+)
+def test_requests_without_one_token(lines: tuple[bytes, ...], refusal: type[Exception]) -> None:
+    """None is missing, several or nonsense is malformed."""
+    with pytest.raises(refusal):
+        ask(subject=SubjectSettings()).want(facts(*lines), ME)
+
+
+def test_a_token_in_the_query() -> None:
+    """RFC 6750 allows one way at a time, and we cannot take it out of there."""
+    with pytest.raises(AccessTokenMalformed):
+        ask(subject=SubjectSettings()).want(facts(b"Authorization: Bearer a", target=b"/?access_token=b"), ME)
+
+
+def test_templates() -> None:
+    """Members in the order of the configuration; an optional one that is not there is left out."""
+    made = ask(details={"b": "literal:x", "a": "optional header:none"}, context={"ip": "source"})
+    want = made.want(facts(), ME)
+    assert (want.details, want.context) == ('{"b":"x"}', '{"ip":"192.0.2.1"}')
+
+
+def test_templates_n_and_n_plus_1() -> None:
+    """So many facts, and so many bytes of them."""
+    assert ask(details={f"f{n}": "method" for n in range(MAX_FACTS)})
+    assert errors_of(details={f"f{n}": "method" for n in range(MAX_FACTS + 1)}) == ["x.details"]
+    big = ask(details={f"f{n}": "header:a" for n in range(5)})
+    with pytest.raises(FactUnusable, match=str(MAX_CONTEXT_BYTES)):
+        big.want(facts(b"A: " + b"x" * 1000), ME)
+
+
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        ({"subject": SubjectSettings(type="token")}, "x.subject.type"),
+        ({"subject": SubjectSettings(type="urn:a b")}, "x.subject.type"),
+        ({"subject": SubjectSettings(taken="cookie")}, "x.subject.from"),
+        ({"subject": SubjectSettings(taken="header:")}, "x.subject.from"),
+        ({"subject": SubjectSettings(type="unsigned_json")}, "x.subject.from"),
+        ({"details": {"a": "nonsense"}}, "x.details.a"),
+        ({"context": {"a": "header:cookie"}}, "x.context.a"),
+        ({"context": {"a": "route"}}, "x.context.a"),
+    ],
+)
+def test_settings_that_are_refused(settings: dict[str, object], path: str) -> None:
+    """Each with its place."""
+    assert errors_of(**settings) == [path]

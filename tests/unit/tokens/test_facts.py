@@ -1,0 +1,131 @@
+"""facts.py: what a request says, in one reading or in none."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import FactUnusable
+from proxy.tokens.facts import MAX_FACT_CHARS, SECRET_FIELDS, Facts, InvalidFact, parse_fact
+
+JSON = [b"Content-Type: application/json"]
+
+
+def facts(target: bytes = b"/orders/7?action=BUY&n=1", body: bytes = b"{}", lines: list[bytes] | None = None) -> Facts:
+    """A request."""
+    return Facts(
+        method=b"POST",
+        target=target,
+        lines=JSON if lines is None else lines,
+        source="192.0.2.1",
+        peer="spiffe://example.org/gateway",
+        route="/orders/{id}",
+        body=body,
+    )
+
+
+def value(name: str, of: Facts | None = None) -> object:
+    """The fact of this name."""
+    return parse_fact(name, routed=True).of(of or facts())
+
+
+def test_each_kind() -> None:
+    """One of each."""
+    found = facts(body=b'{"a":{"b/c":[1,{"d~e":true}]}}', lines=[*JSON, b"X-Tenant:  blue "])
+    assert value("method", found) == "POST"
+    assert value("route", found) == "/orders/{id}"
+    assert value("source", found) == "192.0.2.1"
+    assert value("peer", found) == "spiffe://example.org/gateway"
+    assert value("path:id", found) == "7"
+    assert value("query:action", found) == "BUY"
+    assert value("header:X-Tenant", found) == "blue"
+    assert value("body:/a/b~1c/0", found) == 1
+    assert value("body:/a/b~1c/1/d~0e", found) is True
+    assert value("literal:body:/a", found) == "body:/a"
+
+
+@pytest.mark.parametrize("name", ["query:x", "header:x", "body:/x", "body:/a/0", "body:/n"])
+def test_what_is_not_there(name: str) -> None:
+    """Refused, or left out where it is optional; null is not there."""
+    found = facts(body=b'{"a":"text","n":null}')
+    assert value(f"optional {name}", found) is None
+    with pytest.raises(FactUnusable):
+        value(name, found)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("query:a", facts(b"/orders/7?a=1&a=2")),
+        ("query:a", facts(b"/orders/7?a=1&%61=2")),
+        ("query:a", facts(b"/orders/7?a=1;a=2")),
+        ("query:a", facts(b"/orders/7?a=%zz")),
+        ("query:a", facts(b"/orders/7?a=%ff")),
+        ("path:id", facts(b"/orders/a%2Fb")),
+        ("path:id", facts(b"/orders/a;b")),
+        ("path:id", facts(b"/orders/a%5Cb")),
+        ("path:id", facts(b"/orders/%252e")),
+        ("path:id", facts(b"/orders/%2e%2e")),
+        ("path:id", facts(b"/orders//7")),
+        ("path:id", facts(b"/orders/")),
+        ("path:other", facts()),
+        ("header:a", facts(lines=[b"A: 1", b"a: 2"])),
+        ("header:a", facts(lines=[b"A: \xff"])),
+        ("body:/a", facts(body=b'{"a":1,"a":2}')),
+        ("body:/a", facts(body=b'{"a":1}', lines=[])),
+        ("body:/a", facts(body=b'{"a":1}', lines=[b"Content-Type: text/plain"])),
+        ("body:/a", facts(body=b'{"a":1}', lines=[*JSON, b"Content-Type: application/json"])),
+        ("body:/a", facts(body=b'{"a":1}', lines=[*JSON, b"Content-Encoding: gzip"])),
+        ("body:/a", facts(body=b'[{"a":1}]')),
+        ("body:/a", facts(body=b'{"a":NaN}')),
+        ("body:/a", facts(body=b"")),
+        ("optional query:a", facts(b"/orders/7?a=1&a=2")),
+        ("optional body:/a", facts(body=b"nonsense")),
+    ],
+)
+def test_two_readings_are_none(name: str, found: Facts) -> None:
+    """Whatever an app might read there, no token says that it was so; optional does not help."""
+    with pytest.raises(FactUnusable):
+        value(name, found)
+
+
+def test_a_fact_n_and_n_plus_1() -> None:
+    """A token is carried by every hop."""
+    assert value("header:a", facts(lines=[b"A: " + b"x" * MAX_FACT_CHARS]))
+    with pytest.raises(FactUnusable):
+        value("header:a", facts(lines=[b"A: " + b"x" * (MAX_FACT_CHARS + 1)]))
+    with pytest.raises(FactUnusable):
+        value("body:/a", facts(body=b'{"a":[' + b"1," * MAX_FACT_CHARS + b"1]}"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "x", "method:", "header:", "header:a b", "query:", "body:", "body:a", "body:/~2", "source:x", "optional"],
+)
+def test_names_that_are_none(name: str) -> None:
+    """They are told with what would be right."""
+    with pytest.raises(InvalidFact):
+        parse_fact(name, routed=True)
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_FIELDS))
+def test_secrets_are_no_facts(name: str) -> None:
+    """A token shows what it holds to everybody."""
+    for spelled in (name, name.title(), name.upper()):
+        with pytest.raises(InvalidFact):
+            parse_fact(f"header:{spelled}", routed=True)
+
+
+@pytest.mark.parametrize("name", ["route", "path:id", "peer"])
+def test_without_a_route(name: str) -> None:
+    """A destination has none."""
+    with pytest.raises(InvalidFact):
+        parse_fact(name, routed=False)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["query:a", "path:id", "header:a", "body:/a"]))
+def test_nothing_but_a_refusal(target: bytes, body: bytes, name: str) -> None:
+    """Random requests have the fact, or are refused."""
+    with contextlib.suppress(FactUnusable):
+        value(name, facts(b"/" + target, body, [*JSON, b"a: " + body]))
