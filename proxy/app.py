@@ -21,6 +21,7 @@ from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
+from proxy.federation.relations import Relations
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
@@ -76,6 +77,8 @@ class Sidecar:
         self.source = self._make_source()
         self.ports: dict[str, int] = {}
         self.end_wanted = asyncio.Event()
+        fetched = self.metrics.federation_fetched
+        self.relations = Relations(settings.federation, self.transports, self.store, time.time, fetched)
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
@@ -215,6 +218,7 @@ class Sidecar:
         self._lag.start()
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
+        self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if Gate.KEYS in self.health.findings:
@@ -368,6 +372,7 @@ class Sidecar:
         if self.token_service is not None:
             await self.token_service.close()
         self._fetch.close()
+        self.relations.close()
         await self.tasks.close()
         self.source.close()
         self.deadlines.close()

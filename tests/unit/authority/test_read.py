@@ -113,7 +113,7 @@ def test_an_empty_file(document: str) -> None:
         ("workloads: [{name: 7}]", "workloads[0].name: must be a text"),
         (
             "workloads: [{name: a, scope: [b]}]",
-            "workloads[0]: scope: is not known; there are context, name, scopes, subjects",
+            "workloads[0]: scope: is not known; there are context, name, scopes, selectors, subjects",
         ),
         ("workloads: [{name: a, scopes: b}]", "workloads[0].scopes: must be a list of texts"),
         ("workloads: [{name: a, scopes: [1]}]", "workloads[0].scopes: must be a list of texts"),
