@@ -8,7 +8,8 @@ demo         ``svidecar demo``: three workloads, their sidecars, and what happen
 supervisor   the life of a process: signals, reload, drain
 app          the composition root: the only file that knows every room
 config       one YAML, read into the frozen Settings of each room, every error at once
-authority    the embedded trust domain: CA and Transaction Token Service
+authority    the embedded trust domain: CA, Workload API, Transaction Token Service
+federation   bundles of foreign trust domains, from their bundle endpoints
 flow         inbound and outbound: the only place where the steps of a request are put in order
 admin        metrics, health, status
 upstream     whom we call: endpoints, pool, dial

@@ -21,6 +21,7 @@ from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
+from proxy.federation.relations import Relations
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
@@ -76,6 +77,8 @@ class Sidecar:
         self.source = self._make_source()
         self.ports: dict[str, int] = {}
         self.end_wanted = asyncio.Event()
+        fetched = self.metrics.federation_fetched
+        self.relations = Relations(settings.federation, self.transports, self.store, time.time, fetched)
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
@@ -187,7 +190,7 @@ class Sidecar:
     def _pool_of(self, destination: Destination) -> Pool:
         pool = self._pools.get(destination.name)
         if pool is None and self.settings.outbound is not None:
-            pool = self._pools[destination.name] = self._pool(_endpoint(destination), self.settings.outbound.pool)
+            pool = self._pools[destination.name] = self._pool(Endpoint.of(destination), self.settings.outbound.pool)
         if pool is None:
             raise RuntimeError("there is no outbound listener")
         return pool
@@ -223,6 +226,7 @@ class Sidecar:
         self._lag.start()
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
+        self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if Gate.KEYS in self.health.findings:
@@ -347,7 +351,7 @@ class Sidecar:
         if self.outbound_door is not None and destinations != destinations_now:
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
-            self._withdraw_pools({destination.name: _endpoint(destination) for destination in known.all})
+            self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
 
     def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
         """Nobody may go any more where no destination leads, or another one leads now."""
@@ -377,6 +381,7 @@ class Sidecar:
         if self.token_service is not None:
             await self.token_service.close()
         self._fetch.close()
+        self.relations.close()
         await self.tasks.close()
         self.source.close()
         self.deadlines.close()
@@ -391,13 +396,3 @@ def _gates(settings: SidecarSettings) -> list[Gate]:
         if settings.tokens.service is None:
             gates.remove(Gate.KEYS)
     return gates
-
-
-def _endpoint(destination: Destination) -> Endpoint:
-    return Endpoint(
-        host=destination.address_host,
-        port=destination.address_port,
-        protection=destination.protection,
-        expected=destination.spiffe_id,
-        server_name=destination.host if destination.protection is Protection.WEB else None,
-    )

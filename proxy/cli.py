@@ -98,7 +98,7 @@ def _demo_entry(verbs: "Verbs") -> None:
 
 
 def _authority_entry(verbs: "Verbs") -> None:
-    authority = _entry(verbs, "authority", _authority, "run a trust domain: CA and Transaction Token Service")
+    authority = _entry(verbs, "authority", _authority, "run a trust domain: CA, Workload API, token service")
     authority.add_argument("--trust-domain", required=True, metavar="D", help="such as example.org")
     authority.add_argument("--dir", required=True, type=Path, metavar="STATE", help="keys, and SVIDs for the workloads")
     authority.add_argument(
@@ -106,6 +106,9 @@ def _authority_entry(verbs: "Verbs") -> None:
     )
     authority.add_argument(
         "--workload", action="append", default=[], metavar="NAME", help="give it an SVID; repeatable"
+    )
+    authority.add_argument(
+        "--socket", type=Path, metavar="PATH", help="of the Workload API (default: STATE/workload.sock)"
     )
     authority.add_argument("--config", type=Path, metavar="F", help="the YAML of the authority")
 

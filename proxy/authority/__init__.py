@@ -1,7 +1,7 @@
-"""The embedded trust domain: a CA that hands out SVIDs as files, and a Transaction Token Service over mTLS.
+"""The embedded trust domain: a CA, the Workload API, a bundle endpoint, and a Transaction Token Service over mTLS.
 
 For development, tests and small sites. It obeys the same standards as the rest, and issues only what its configuration
-names. What it does not do: rotate its root, attest workloads (whoever can read a folder has its identity), revoke.
+names. Begin with ``service``. What it does not do: rotate its root, revoke.
 """
 
 from proxy.authority.command import main

@@ -9,11 +9,14 @@
         subjects: ["user:*"]
         context: true
         issuers: [https://login.example.com]     # see ``read_issuers``
+      - name: orders
+        selectors: [unix:uid:1000, unix:path:/usr/bin/orders]  # from the Workload API, and not as files
+
+and what ``read_doors`` has.
 
 The room of the sidecar's YAML stands above this one and cannot be used here; this file is small and as strict.
 """
 
-import ipaddress
 import re
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
@@ -21,8 +24,16 @@ from typing import Any
 
 import yaml
 
+from proxy.authority import shape
+from proxy.authority.read_doors import (
+    read_bundle_endpoint,
+    read_entry_selectors,
+    read_federation,
+    read_socket,
+)
 from proxy.authority.read_issuers import check_workloads, read_issuers
 from proxy.authority.settings import RESERVED, AuthoritySettings, WorkloadSettings
+from proxy.authority.shape import Errors, only, seconds, texts
 from proxy.authority.state import BUNDLE, KEY, SVID
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId, parse_trust_domain
 
@@ -33,11 +44,19 @@ key serves its thief for all of it."""
 _TOKEN_LIFETIMES = (1, 3600)
 """At most what our verifiers accept (``TokenSettings.max_lifetime_s``)."""
 
+_JWT_SVID_LIFETIMES = (1, 3600)
+"""At most as long as their keys stay published after their end (``keys.KEEP_S``)."""
+
+_REFRESH_HINTS = (1, 300)
+"""A new key must be published three hints before it signs (specs 2.6); it is 900 s before (``keys.AHEAD_S``)."""
+
+_KEYS = {
+    *("listen", "svid_lifetime_s", "token_lifetime_s", "workloads"),
+    *("socket", "refresh_hint_s", "jwt_svid_lifetime_s", "bundle_endpoint", "federation", "issuers"),
+}
+
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
 _DEFAULTS = AuthoritySettings(trust_domain="", state=Path())
-_LISTEN = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([0-9]{1,5})")
-
-Errors = list[tuple[str, str]]
 
 
 class SettingsInvalid(ValueError):
@@ -49,7 +68,13 @@ class SettingsInvalid(ValueError):
 
 
 def read_settings(
-    trust_domain: str, state: Path, *, listen: str | None = None, workloads: Sequence[str] = (), document: str = ""
+    trust_domain: str,
+    state: Path,
+    *,
+    listen: str | None = None,
+    socket: Path | None = None,
+    workloads: Sequence[str] = (),
+    document: str = "",
 ) -> AuthoritySettings:
     """Put the options and the text of ``authority.yaml`` together; ``--listen`` wins over the file.
 
@@ -60,25 +85,41 @@ def read_settings(
 
     """
     errors: Errors = []
-    checked_domain = _trust_domain(trust_domain, errors)
     fields = _document(document, errors)
-    host, port = _listen(listen, fields.get("listen"), errors)
-    found = [(f"--workload {raw.partition('=')[0]}", _from_option(raw)) for raw in workloads]
-    found += _listed(fields.get("workloads", []), errors)
+    raw, where = (fields.get("listen"), "listen") if listen is None else (listen, "--listen")
+    host, port = shape.listen(raw, where, (_DEFAULTS.host, _DEFAULTS.port), errors)
     settings = AuthoritySettings(
         trust_domain=trust_domain,
         state=state,
         host=host,
         port=port,
-        workloads=_checked(checked_domain, found, errors),
+        workloads=_workloads(trust_domain, workloads, fields, errors),
         issuers=read_issuers(fields.get("issuers", []), errors),
-        svid_lifetime_s=_seconds(fields, "svid_lifetime_s", _DEFAULTS.svid_lifetime_s, _SVID_LIFETIMES, errors),
-        token_lifetime_s=_seconds(fields, "token_lifetime_s", _DEFAULTS.token_lifetime_s, _TOKEN_LIFETIMES, errors),
+        socket=read_socket(socket, fields, errors),
+        bundle_endpoint=read_bundle_endpoint(fields, errors),
+        federation=read_federation(trust_domain, fields, errors),
+        refresh_hint_s=seconds(fields, "refresh_hint_s", _DEFAULTS.refresh_hint_s, _REFRESH_HINTS, errors),
+        jwt_svid_lifetime_s=_jwt_svid_lifetime(fields, errors),
+        svid_lifetime_s=seconds(fields, "svid_lifetime_s", _DEFAULTS.svid_lifetime_s, _SVID_LIFETIMES, errors),
+        token_lifetime_s=seconds(fields, "token_lifetime_s", _DEFAULTS.token_lifetime_s, _TOKEN_LIFETIMES, errors),
     )
     check_workloads(settings.workloads, settings.issuers, errors)
     if errors:
         raise SettingsInvalid(errors)
     return settings
+
+
+def _jwt_svid_lifetime(fields: dict[str, Any], errors: Errors) -> int:
+    return seconds(fields, "jwt_svid_lifetime_s", _DEFAULTS.jwt_svid_lifetime_s, _JWT_SVID_LIFETIMES, errors)
+
+
+def _workloads(
+    trust_domain: str, options: Sequence[str], fields: dict[str, Any], errors: Errors
+) -> tuple[WorkloadSettings, ...]:
+    checked_domain = _trust_domain(trust_domain, errors)
+    found = [(f"--workload {raw.partition('=')[0]}", _from_option(raw)) for raw in options]
+    found += _listed(fields.get("workloads", []), errors)
+    return _checked(checked_domain, found, errors)
 
 
 class _Strict(yaml.SafeLoader):
@@ -99,18 +140,7 @@ def _document(document: str, errors: Errors) -> dict[str, Any]:
         where = f"line {mark.line + 1}" if mark is not None else "the file"
         errors.append((where, f"not YAML: {getattr(error, 'problem', None) or 'it cannot be read'}"))
         return {}
-    known = {"listen", "svid_lifetime_s", "token_lifetime_s", "workloads", "issuers"}
-    return _only(fields, known, "the file", errors)
-
-
-def _only(value: object, known: set[str], where: str, errors: Errors) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        errors.append((where, "must be a mapping"))
-        return {}
-    for key in value:
-        if key not in known:
-            errors.append((f"{where}: {key}", f"is not known; there are {', '.join(sorted(known))}"))
-    return value
+    return only(fields, _KEYS, "the file", errors)
 
 
 def _trust_domain(trust_domain: str, errors: Errors) -> str:
@@ -119,29 +149,6 @@ def _trust_domain(trust_domain: str, errors: Errors) -> str:
     except InvalidSpiffeId as error:
         errors.append(("--trust-domain", str(error)))
         return "invalid"  # so that the names are judged all the same
-
-
-def _listen(option: str | None, field: object, errors: Errors) -> tuple[str, int]:
-    raw, where = (field, "listen") if option is None else (option, "--listen")
-    if raw is None:
-        return _DEFAULTS.host, _DEFAULTS.port
-    match = _LISTEN.fullmatch(raw) if isinstance(raw, str) else None
-    host, port = (match[1] or match[2], int(match[3])) if match else ("", 0)
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        host = ""
-    if not host or port > 65535:
-        errors.append((where, "must be ADDRESS:PORT, as 127.0.0.1:8443 or [::1]:0 (port 0 takes a free one)"))
-    return host, port
-
-
-def _seconds(fields: dict[str, Any], name: str, default: int, bounds: tuple[int, int], errors: Errors) -> int:
-    value = fields.get(name, default)
-    if type(value) is not int or not bounds[0] <= value <= bounds[1]:
-        errors.append((name, f"must be a whole number of seconds from {bounds[0]} to {bounds[1]}"))
-        return default
-    return value
 
 
 def _from_option(raw: str) -> WorkloadSettings:
@@ -157,7 +164,9 @@ def _listed(value: object, errors: Errors) -> list[tuple[str, WorkloadSettings]]
 
 
 def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
-    fields = _only(entry, {"name", "scopes", "subjects", "context", "issuers", "replaces", "svids"}, where, errors)
+    fields = only(
+        entry, {"name", "scopes", "subjects", "context", "issuers", "replaces", "svids", "selectors"}, where, errors
+    )
     flags = {name: fields.get(name, False) for name in ("context", "replaces", "svids")}
     for flag, value in flags.items():
         if not isinstance(value, bool):
@@ -168,21 +177,14 @@ def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
         name = ""
     return WorkloadSettings(
         name=name,
-        scopes=_texts(fields, "scopes", where, errors),
-        subjects=_texts(fields, "subjects", where, errors),
+        scopes=texts(fields, "scopes", where, errors),
+        subjects=texts(fields, "subjects", where, errors),
         context=flags["context"] is True,
-        issuers=_texts(fields, "issuers", where, errors),
+        issuers=texts(fields, "issuers", where, errors),
         replaces=flags["replaces"] is True,
         svids=flags["svids"] is True,
+        selectors=read_entry_selectors(fields, where, errors),
     )
-
-
-def _texts(fields: dict[str, Any], name: str, where: str, errors: Errors) -> tuple[str, ...]:
-    value = fields.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        errors.append((f"{where}.{name}", "must be a list of texts"))
-        return ()
-    return tuple(value)
 
 
 def _checked(

@@ -1,27 +1,20 @@
 """The endpoints: ``POST /token``, ``GET /jwks``, ``GET /bundle``, all behind mTLS with an SVID of the domain."""
 
-import base64
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from proxy.authority.ca import Root
 from proxy.authority.form import InvalidForm, read_form
 from proxy.authority.issue import REFRESH_TOKEN, UNSIGNED_JSON, Rules, answer, issue
 from proxy.authority.issuers import Subjects
-from proxy.authority.keys import SigningKey, ec_members, jwks, sign, signer
+from proxy.authority.keys import SigningKey, jwks, sign, signer
 from proxy.authority.refusal import TokenRefused
 from proxy.authority.subject import Brought
 from proxy.control.message import NO_STORE, Request, Response, problem
 from proxy.errors import KeysUnavailable
 
 FORM = "application/x-www-form-urlencoded"
-
-REFRESH_HINT_S = 300
-"""SPIFFE's default (specs 2.5)."""
 
 _JSON = "application/json"
 
@@ -33,7 +26,7 @@ class Endpoints:
     """The handler of the control server. ``txn`` gives the id of a new transaction."""
 
     rules: Rules
-    bundle: bytes
+    bundle: Callable[[], bytes]
     keys: Callable[[], Sequence[SigningKey]]
     now: Callable[[], float]
     txn: Callable[[], str]
@@ -47,7 +40,7 @@ class Endpoints:
             case "/jwks", "GET":
                 return Response(200, jwks(self.keys()), "application/jwk-set+json")
             case "/bundle", "GET":
-                return Response(200, self.bundle, _JSON)
+                return Response(200, self.bundle(), _JSON)
             case "/token" | "/jwks" | "/bundle" as path, _:
                 allowed = "POST" if path == "/token" else "GET, HEAD"
                 return problem(405, f"this endpoint takes {allowed}", fields=(("Allow", allowed),))
@@ -80,12 +73,17 @@ class Endpoints:
         return await self.subjects.read(str(kind), raw.encode(), client, requester, now)
 
 
-def spiffe_bundle(root: Root) -> bytes:
-    """Write the SPIFFE bundle (specs 2.5). It never changes: the root is never rotated, so its sequence is 1."""
-    x5c = base64.b64encode(root.certificate.public_bytes(Encoding.DER)).decode("ascii")
-    key = {**ec_members(root.key.public_key()), "use": "x509-svid", "x5c": [x5c]}
-    document = {"spiffe_sequence": 1, "spiffe_refresh_hint": REFRESH_HINT_S, "keys": [key]}
-    return json.dumps(document, indent=2).encode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleEndpoint:
+    """The handler of the bundle endpoint (specs 2.6): one document, for everybody, at every path."""
+
+    bundle: Callable[[], bytes]
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        if request.method != "GET":
+            return problem(405, "a bundle is fetched with GET", fields=(("Allow", "GET, HEAD"),))
+        return Response(200, self.bundle(), _JSON)
 
 
 def _form(request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One running authority: its state, its own SVID, its port, and the clock that renews what it hands out."""
+"""One running authority: its state, its own SVID, its ports and its socket, and the clock that renews what it gives."""
 
 import asyncio
 import logging
@@ -7,24 +7,27 @@ import time
 import uuid
 from collections.abc import Callable
 
-from proxy.authority.ca import IssuedSvid, Root, make_root
+from proxy.authority.certificate import EndpointContext
+from proxy.authority.entries import Entry
+from proxy.authority.grpc_server import GrpcServer
 from proxy.authority.issue import ClientRules, Rules
+from proxy.authority.issuer import Issuer
 from proxy.authority.issuers import Subjects
-from proxy.authority.keys import SigningKey, jwks, tended
-from proxy.authority.server import Endpoints, spiffe_bundle
+from proxy.authority.keys import jwks
+from proxy.authority.server import BundleEndpoint, Endpoints
 from proxy.authority.settings import RESERVED, AuthoritySettings
 from proxy.authority.state import State, StateUnusable
+from proxy.authority.workload_api import Material, WorkloadApi
 from proxy.control.fetch import ControlFetch
-from proxy.control.server import ControlServer
+from proxy.control.server import ControlServer, Handler
 from proxy.errors import IdentityInvalid
-from proxy.identity.bundle import Bundle
+from proxy.federation.relations import Relations
 from proxy.identity.peer import Peer, identify
-from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.store import IdentityStore
-from proxy.identity.svid import X509Svid
 from proxy.net.deadlines import Deadlines
 from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
+from proxy.net.unix import listen_unix
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.settings import TlsSettings
 
@@ -50,33 +53,18 @@ class Authority:
         self._settings = settings
         self._now = now
         self._state = state
+        self._transports = transports
         self._tasks = Tasks("authority")
         self._deadlines = Deadlines(transports.loop)
         self._store = IdentityStore()
         self._contexts = TlsContexts(self._store, TlsSettings())
-        self._root = self._take_root(now())
-        self._bundle = Bundle.from_pem(settings.trust_domain, self._root.bundle_pem)
-        self._keys: tuple[SigningKey, ...] = state.signing_keys()
-        self._issued: dict[str, IssuedSvid] = {}
+        self._issuer = Issuer(settings, state, self._store, now())
+        self._relations = Relations(settings.federation, transports, self._store, now, lambda *_: self._changed())
         self._fetch = ControlFetch(transports, self._contexts, self._store, now)
         self._subjects = self._make_subjects()
-        endpoints = Endpoints(
-            rules=_rules(settings),
-            bundle=spiffe_bundle(self._root),
-            keys=lambda: self._keys,
-            now=now,
-            txn=lambda: str(uuid.uuid4()),
-            subjects=self._subjects,
-        )
-        self._server = ControlServer(
-            transports,
-            self._tasks,
-            self._deadlines,
-            endpoints,
-            name="authority",
-            context=self._contexts.server,
-            identify=self._identify,
-        )
+        self._servers: list[ControlServer] = []
+        self._workload_api = self._make_workload_api()
+        self.facts: dict[str, object] = {}
 
     async def start(self) -> int:
         """Hand out what is needed, listen, and keep it all fresh; give the port.
@@ -90,18 +78,26 @@ class Authority:
             self.tend(self._now())
         except IdentityInvalid as error:
             raise StateUnusable(f"the root in {self._state.folder} cannot be used now: {error.detail}") from error
-        self._publish()
+        self._issuer.publish()
         settings = self._settings
-        port = await self._server.start(settings.host, settings.port)
-        facts = {"trust_domain": settings.trust_domain, "host": settings.host, "port": port, "pid": os.getpid()}
-        self._state.announce(facts)
+        facts: dict[str, object] = {"trust_domain": settings.trust_domain, "host": settings.host}
+        port = facts["port"] = await self._listen_tokens()
+        facts |= await self._listen_bundles()
+        facts |= self._listen_workloads()
+        self.facts = facts | {"pid": os.getpid()}
+        self._state.announce(self.facts)
         self._tasks.spawn(self._keep(), "renewal")
+        self._relations.begin(self._tasks)
         self._subjects.keep(self._tasks)
         return port
 
     async def close(self) -> None:
         """End it."""
-        await self._server.close()
+        if self._workload_api is not None:
+            await self._workload_api.close()
+        for server in self._servers:
+            await server.close()
+        self._relations.close()
         await self._subjects.close()
         self._fetch.close()
         await self._tasks.close()
@@ -109,30 +105,80 @@ class Authority:
         self._state.withdraw()
 
     def tend(self, now: float) -> None:
-        """Renew what is due: signing keys by age, SVIDs by half of their life.
+        """Renew what is due, as ``Issuer.tend`` says, and tell those who are attested of it."""
+        before = self._issuer.changes
+        try:
+            self._issuer.tend(now)
+        finally:
+            if self._issuer.changes != before:
+                self._changed()
 
-        Raises:
-            StateUnusable, IdentityInvalid: not all is renewed; what was handed out before stays.
+    # ---- its doors
 
-        """
-        keys = tended(self._keys, now)
-        if keys != self._keys:
-            self._state.keep_signing_keys(keys)
-            self._keys = keys
-            self._publish()
-        for name in (RESERVED, *(workload.name for workload in self._settings.workloads)):
-            issued = self._issued.get(name)
-            if issued is None or not issued.not_before <= now < issued.renew_at:
-                self._renew(name, now)
+    async def _listen_tokens(self) -> int:
+        endpoints = Endpoints(
+            rules=_rules(self._settings),
+            bundle=self._issuer.document,
+            keys=lambda: self._issuer.keys,
+            now=self._now,
+            txn=lambda: str(uuid.uuid4()),
+            subjects=self._subjects,
+        )
+        server = ControlServer(
+            self._transports,
+            self._tasks,
+            self._deadlines,
+            endpoints,
+            name="authority",
+            context=self._contexts.server,
+            identify=self._identify,
+        )
+        self._servers.append(server)
+        return await server.start(self._settings.host, self._settings.port)
 
-    def _renew(self, name: str, now: float) -> None:
-        spiffe_id = SpiffeId(trust_domain=self._settings.trust_domain, path=f"/{name}")
-        issued = self._root.issue(spiffe_id, now, self._settings.svid_lifetime_s)
-        self._state.hand_out(name, issued, self._root.bundle_pem)
-        if name == RESERVED:
-            own = X509Svid.from_pem(issued.chain_pem, issued.key_pem)
-            self._store.replace(own, {self._settings.trust_domain: self._bundle}, now)
-        self._issued[name] = issued
+    async def _listen_bundles(self) -> dict[str, object]:
+        settings = self._settings.bundle_endpoint
+        if settings is None:
+            return {}
+        context = EndpointContext(settings, self._store)
+        context.check()
+        handler: Handler = BundleEndpoint(bundle=self._issuer.document)
+        server = ControlServer(
+            self._transports, self._tasks, self._deadlines, handler, name="bundle endpoint", context=context
+        )
+        self._servers.append(server)
+        return {"bundle_endpoint": await server.start(settings.host, settings.port)}
+
+    def _listen_workloads(self) -> dict[str, object]:
+        if self._workload_api is None:
+            return {}
+        path = self._settings.socket or self._state.socket
+        self._workload_api.start(listen_unix(path))
+        return {"workload_api": f"unix://{path.absolute()}"}
+
+    def _make_workload_api(self) -> GrpcServer | None:
+        named = [(workload.name, workload.selectors) for workload in self._settings.workloads]
+        entries = [Entry(name=name, selectors=selectors) for name, selectors in named if selectors is not None]
+        if not entries:
+            return None
+        service = WorkloadApi(entries, self._material, self._now, self._settings.jwt_svid_lifetime_s)
+        return GrpcServer(self._transports, self._tasks, self._deadlines, service)
+
+    # ---- what changes while it runs
+
+    def _material(self) -> Material:
+        own = self._settings.trust_domain
+        return Material(
+            root=self._issuer.root,
+            issued=self._issuer.issued,
+            foreign={name: bundle for name, bundle in self._store.require().bundles.items() if name != own},
+            foreign_jwt_keys=self._relations.jwt_keys,
+            jwt_keys=self._issuer.jwt_keys,
+        )
+
+    def _changed(self) -> None:
+        if self._workload_api is not None:
+            self._workload_api.refresh()
 
     async def _keep(self) -> None:
         while True:
@@ -143,33 +189,20 @@ class Authority:
                 _log.error("a renewal failed, trying again in %g s: %s", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
 
-    def _take_root(self, now: float) -> Root:
-        root = self._state.root(self._settings.trust_domain)
-        if root is None:
-            root = make_root(self._settings.trust_domain, now)
-            self._state.keep_root(root)
-        if root.not_after < now + self._settings.svid_lifetime_s:
-            raise StateUnusable(
-                f"the root in {self._state.folder} ends too soon to issue under it: move the folder away to begin anew"
-            )
-        return root
-
-    def _publish(self) -> None:
-        self._state.publish(jwks(self._keys), self._root.bundle_pem)
-
     def _make_subjects(self) -> Subjects:
         settings = self._settings
         return Subjects(
             settings.issuers,
             self._fetch,
             self._now,
-            own_keys=lambda: jwks(self._keys),
+            own_keys=lambda: jwks(self._issuer.keys),
             trust_domain=settings.trust_domain,
             issuer=f"spiffe://{settings.trust_domain}/{RESERVED}",
         )
 
     def _identify(self, chain: list[bytes]) -> Peer:
-        return identify(chain, self._store.require().bundles, self._now())
+        """Tokens are for our own workloads: a foreign domain's bundle admits nobody here."""
+        return identify(chain, {self._settings.trust_domain: self._issuer.bundle}, self._now())
 
 
 def _rules(settings: AuthoritySettings) -> Rules:

@@ -2,8 +2,11 @@
 
     authority.json               where it listens now (only while it runs)
     ca.pem, ca_key.pem           the root                                        kept
-    signing_keys.json            the keys that sign tokens                       kept
+    signing_keys.json            the keys that sign transaction tokens           kept
+    jwt_svid_keys.json           the keys that sign JWT-SVIDs                    kept
+    bundle.json                  the SPIFFE bundle, with its sequence            kept
     bundle.pem, jwks.json        what verifiers need, for those who read files
+    workload.sock                the Workload API (only while it runs)
     workloads/NAME/              svid.pem, svid_key.pem, svid_bundle.pem, as spiffe-helper names them
 
 Every file is written aside and renamed: a reader sees the old one or the new one. Whatever the umask: folders that are
@@ -19,10 +22,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from proxy.authority.bundle import Published, read_published
 from proxy.authority.ca import IssuedSvid, Root, load_root
 from proxy.authority.keys import SigningKey, load_key
 
 SECRET, PUBLIC, OWN_FOLDER = 0o600, 0o644, 0o700
+
+TOKEN_KEYS, JWT_SVID_KEYS = "signing_keys.json", "jwt_svid_keys.json"
 
 SVID, KEY, BUNDLE = "svid.pem", "svid_key.pem", "svid_bundle.pem"
 
@@ -92,9 +98,9 @@ class State:
         self._write(self.folder / "ca_key.pem", root.key_pem, SECRET, lasting=True)
         self._write(self.folder / "ca.pem", root.bundle_pem, SECRET, lasting=True)
 
-    def signing_keys(self) -> tuple[SigningKey, ...]:
+    def signing_keys(self, name: str = TOKEN_KEYS) -> tuple[SigningKey, ...]:
         """Give the keys that are kept here. Raises StateUnusable."""
-        path = self.folder / "signing_keys.json"
+        path = self.folder / name
         if not path.exists():
             return ()
         try:
@@ -106,10 +112,21 @@ class State:
                 "key, and tokens of the old one are refused"
             ) from error
 
-    def keep_signing_keys(self, keys: Sequence[SigningKey]) -> None:
-        """Keep the keys that sign tokens."""
+    def keep_signing_keys(self, keys: Sequence[SigningKey], name: str = TOKEN_KEYS) -> None:
+        """Keep the keys that sign tokens, or JWT-SVIDs."""
         kept = {"keys": [{"kid": key.kid, "signs_from": key.signs_from, "pem": key.pem} for key in keys]}
-        self._write(self.folder / "signing_keys.json", json.dumps(kept, indent=2).encode(), SECRET, lasting=True)
+        self._write(self.folder / name, json.dumps(kept, indent=2).encode(), SECRET, lasting=True)
+
+    def published(self) -> Published | None:
+        """Give the SPIFFE bundle that was published last."""
+        try:
+            return read_published((self.folder / "bundle.json").read_bytes())
+        except OSError:
+            return None
+
+    def keep_published(self, bundle: bytes) -> None:
+        """Write the SPIFFE bundle."""
+        self._write(self.folder / "bundle.json", bundle, PUBLIC, lasting=True)
 
     def publish(self, jwks: bytes, bundle_pem: bytes) -> None:
         """Write what verifiers need."""
@@ -136,6 +153,11 @@ class State:
     def workload(self, name: str) -> Path:
         """Give the folder of a workload."""
         return self.folder / "workloads" / name
+
+    @property
+    def socket(self) -> Path:
+        """Where the Workload API listens, if nobody says otherwise."""
+        return self.folder / "workload.sock"
 
     def announce(self, facts: Mapping[str, object]) -> None:
         """Write ``authority.json``."""

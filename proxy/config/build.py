@@ -13,6 +13,7 @@ from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.tuning import LIMITS, OUTBOUND_POOL, SHUTDOWN, TIMEOUTS, TLS
+from proxy.federation.settings import RelationSettings
 from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, Timeouts
 from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
@@ -32,6 +33,7 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         service=values["service"],
         event_loop=values.get("event_loop", EventLoop.FAST),
         identity=identity_settings(values, base_dir, environ),
+        federation=_federation(values, base_dir),
         tls=TlsSettings(**TLS.gather(values.get("tls", {}), TlsSettings)),
         lifetime=LifetimeSettings(**TLS.gather(values.get("tls", {}), LifetimeSettings)),
         tokens=_tokens(values, base_dir),
@@ -54,6 +56,14 @@ def destinations(values: Values) -> tuple[DestinationSettings, ...]:
     """Whom the app may call."""
     found: tuple[DestinationSettings, ...] = values.get("outbound", {}).get("destinations", ())
     return found
+
+
+def _federation(values: Values, base_dir: Path) -> tuple[RelationSettings, ...]:
+    relations: tuple[RelationSettings, ...] = values.get("identity", {}).get("federation", ())
+    return tuple(
+        replace(relation, bundle=base_dir / relation.bundle) if relation.bundle is not None else relation
+        for relation in relations
+    )
 
 
 def _tokens(values: Values, base_dir: Path) -> TokenSettings:

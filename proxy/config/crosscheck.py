@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
 from proxy.config.draft import Draft
+from proxy.config.foreign import PATH, check_federation
+from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
 from proxy.policy.settings import PolicySettings
@@ -17,7 +19,17 @@ _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 def crosscheck(draft: Draft) -> None:
     """Note in ``draft`` everything that does not fit together."""
-    for rule in (check_identity, _directions, _inbound_needs, _tokens, _token_service, _trust_domains, _ports, _loops):
+    for rule in (
+        check_identity,
+        _directions,
+        _inbound_needs,
+        _tokens,
+        _token_service,
+        _trust_domains,
+        check_federation,
+        _ports,
+        _loops,
+    ):
         rule(draft)
     _policy(draft)
     _destinations(draft)
@@ -74,7 +86,9 @@ def _trust_domains(draft: Draft) -> None:
     own, federated = draft.get("trust_domain"), draft.get(f"{_FILES}.federated")
     if own is None or (federated is None and draft.is_written(f"{_FILES}.federated")):
         return
-    known = {own, *(federated or ())}
+    if draft.is_written(PATH) and len(fetched(draft)) < len(draft.get(PATH) or ("bad",)):
+        return  # one of them is bad, and has been told; which domain it was is not known
+    known = {own, *(federated or ()), *fetched(draft)}
     if own in (federated or ()):
         draft.refuse(f"{_FILES}.federated.{own}", "is the own trust domain: its bundle is identity.files.bundle")
     for name in draft.get(f"{_FILES}.federated_crls") or ():
@@ -87,7 +101,7 @@ def _trust_domains(draft: Draft) -> None:
             draft.refuse(
                 path,
                 "is of a trust domain without a bundle: it could never be believed; mend the name, or add its bundle "
-                "under identity.files.federated",
+                "under identity.files.federated or identity.federation",
             )
 
 

@@ -1,6 +1,7 @@
 """What most people write: who we are, from where to where, which tokens, and who may do what."""
 
 from proxy.config.address import HostPort
+from proxy.config.federation import FEDERATION
 from proxy.config.number import DAY, HOUR, KIB, MINUTE, count, duration, size
 from proxy.config.shape import Key, Record, Section, TableOf
 from proxy.config.value import choice, text
@@ -93,6 +94,12 @@ IDENTITY = Section(
             FILES,
             "PEM files as spiffe-helper writes them; a rotation is taken when the set is whole.",
             fallback="not used",
+        ),
+        Key(
+            "federation",
+            FEDERATION,
+            "Foreign trust domains whose bundles are fetched from where they publish them.",
+            fallback="none",
         ),
         Key("workload_api", WORKLOAD_API, "A SPIFFE agent, followed by its stream.", fallback="not used"),
     )

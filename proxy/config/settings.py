@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from proxy.admin.settings import AdminSettings
+from proxy.federation.settings import RelationSettings
 from proxy.flow.settings import InboundSettings, OutboundSettings
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
@@ -29,5 +30,6 @@ class SidecarSettings:
     admin: AdminSettings
     access_log: AccessLogSettings
     lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
+    federation: tuple[RelationSettings, ...] = ()
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

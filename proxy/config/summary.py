@@ -34,6 +34,9 @@ def _identity(settings: SidecarSettings) -> Iterator[str]:
     yield f"identity: SVID {_file(files.svid)}, key {_file(files.key)}, bundle {_file(files.bundle)}"
     for domain, path in files.federated.items():
         yield f"  trusts {domain} by {_file(path)}"
+    for relation in settings.federation:
+        who = f"if {relation.spiffe_id} answers" if relation.spiffe_id else "if its certificate is one of the Web PKI"
+        yield f"  trusts {relation.trust_domain} by {relation.url}, {who}"
     yield f"  looks for a rotation every {write_duration(files.poll_s)}"
 
 

@@ -6,10 +6,11 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from proxy.control.exchange import Exchange
 from proxy.errors import ConnectionRefusal, NotReady, UpstreamDown, UpstreamUntrusted
+from proxy.identity.bundle import Bundles
 from proxy.identity.peer import Peer, identify
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.store import IdentityStore
@@ -35,20 +36,37 @@ class Server(NamedTuple):
     expect: SpiffeId | None
 
 
-class Dialer:
-    """Makes connections. Without ``contexts`` and ``store`` it cannot reach a workload."""
+class Trust(Protocol):
+    """With what a workload is reached, and by which bundles it is known."""
 
-    def __init__(
-        self,
-        transports: Transports,
-        contexts: TlsContexts | None,
-        store: IdentityStore | None,
-        now: Callable[[], float],
-    ) -> None:
+    def client(self) -> ssl.SSLContext:
+        """Give the newest context. Raises NotReady."""
+        ...
+
+    def bundles(self) -> Bundles:
+        """Give the newest bundles. Raises NotReady."""
+        ...
+
+
+class MeshTrust:
+    """Our own identity, to whomever its bundles prove."""
+
+    def __init__(self, contexts: TlsContexts, store: IdentityStore) -> None:
+        self.client = contexts.client
+        self._store = store
+
+    def bundles(self) -> Bundles:
+        """As the Trust says."""
+        return self._store.require().bundles
+
+
+class Dialer:
+    """Makes connections. Without ``trust`` it cannot reach a workload."""
+
+    def __init__(self, transports: Transports, trust: Trust | None, now: Callable[[], float]) -> None:
         self._transports = transports
         self._loop = transports.loop
-        self._contexts = contexts
-        self._store = store
+        self._trust = trust
         self._now = now
         self._web: ssl.SSLContext | None = None
 
@@ -57,9 +75,9 @@ class Dialer:
         if server.scheme == "http":
             return None
         if server.expect is not None:
-            if self._contexts is None or self._store is None:
+            if self._trust is None:
                 raise NotReady("there is no identity to reach a workload with")
-            return self._contexts.client()
+            return self._trust.client()
         if self._web is None:
             self._web = web_client_context()  # once: it reads the certificates of the whole web
         return self._web
@@ -88,7 +106,7 @@ class Dialer:
         return exchange
 
     def _recognise(self, exchange: Exchange, server: Server) -> Peer:
-        bundles = self._store.require().bundles if self._store is not None else {}
+        bundles = self._trust.bundles() if self._trust is not None else {}
         try:
             peer = identify(verified_chain(exchange.transport), bundles, self._now())
         except ConnectionRefusal as refusal:

@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 
-from proxy.control.dial import Dialer, Server
+from proxy.control.dial import Dialer, MeshTrust, Server, Trust
 from proxy.control.exchange import Exchange
 from proxy.control.message import field_line
 from proxy.control.url import InvalidUrl, Url, parse_url
@@ -31,7 +31,10 @@ _REPEATABLE = frozenset({"GET", "HEAD"})
 
 
 class ControlFetch:
-    """See the module. ``now`` is the wall clock, by which certificates are judged. ``close`` ends kept connections."""
+    """See the module. ``now`` is the wall clock, by which certificates are judged. ``close`` ends kept connections.
+
+    A workload is reached by our own identity (``contexts`` and ``store``), or by another ``trust``.
+    """
 
     def __init__(
         self,
@@ -39,9 +42,13 @@ class ControlFetch:
         contexts: TlsContexts | None,
         store: IdentityStore | None,
         now: Callable[[], float],
+        *,
+        trust: Trust | None = None,
     ) -> None:
         self._loop = transports.loop
-        self._dialer = Dialer(transports, contexts, store, now)
+        if contexts is not None and store is not None:
+            trust = MeshTrust(contexts, store)
+        self._dialer = Dialer(transports, trust, now)
         self._now = now
         self._closed = False
         self._idle: dict[Server, list[Exchange]] = {}
@@ -71,11 +78,11 @@ class ControlFetch:
             raise UpstreamTimeout(f"{parsed.where} did not answer in {timeout_s:g} s") from error
 
     def close(self) -> None:
-        """End every kept connection, and keep none any more."""
+        """End every kept connection now, and keep none any more: nothing is under way on them, and the loop may end."""
         self._closed = True
         for exchanges in self._idle.values():
             for exchange in exchanges:
-                exchange.close()
+                exchange.abort()
         self._idle.clear()
 
     async def _ask(self, method: str, url: Url, request: bytes, expect: SpiffeId | None) -> Answer:

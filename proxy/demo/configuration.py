@@ -1,19 +1,24 @@
 """The YAML files of the demo, as anyone would write them. They stay while the demo runs, to be read and tried."""
 
+from pathlib import Path
+
 TRUST_DOMAIN = "example.org"
 
 SIDECARS = ("edge", "orders", "ledger")
 """In the order of a request."""
 
-AUTHORITY = """\
-# svidecar authority --trust-domain example.org --dir state --config authority.yaml
+_AUTHORITY = """\
+# svidecar authority --trust-domain example.org --dir state --socket api.sock --config authority.yaml
 listen: 127.0.0.1:0
-workloads: # each gets an SVID; what it may ask of the token service stands in scopes
-  - {name: edge, scopes: [orders.read, orders.write]}
-  - {name: orders}
-  - {name: ledger}
-  - {name: support}
-  - {name: intruder} # a workload of this trust domain that no policy names
+workloads: # what each may ask of the token service stands in scopes
+  # These get their SVIDs from the Workload API, at api.sock. The kernel says whose process is calling; all
+  # of the demo is yours, so each sidecar gets all three, and takes the one with its name. Elsewhere: a user for each.
+  - {{name: edge, selectors: ["unix:uid:{uid}"], scopes: [orders.read, orders.write]}}
+  - {{name: orders, selectors: ["unix:uid:{uid}"]}}
+  - {{name: ledger, selectors: ["unix:uid:{uid}"]}}
+  # And these as files, in state/workloads.
+  - {{name: support}}
+  - {{name: intruder}} # a workload of this trust domain that no policy names
 """
 
 _EACH = """\
@@ -22,10 +27,7 @@ service: {name}
 trust_domain: example.org
 
 identity:
-  files:
-    svid: state/workloads/{name}/svid.pem
-    key: state/workloads/{name}/svid_key.pem
-    bundle: state/workloads/{name}/svid_bundle.pem
+  workload_api: {{socket: "unix://{folder}/api.sock", hint: {name}}}
 """
 
 _OPERATORS = """
@@ -109,6 +111,11 @@ policy:
 _OWN = {"edge": _EDGE, "orders": _ORDERS, "ledger": _LEDGER}
 
 
-def sidecar_yaml(name: str, **ports: int) -> str:
+def authority_yaml(uid: int) -> str:
+    """Write the YAML of the authority; ``uid`` is the user of all sidecars."""
+    return _AUTHORITY.format(uid=uid)
+
+
+def sidecar_yaml(name: str, folder: Path, **ports: int) -> str:
     """Write the YAML of one sidecar; ``ports`` are of the authority, of its app, and of those whom it calls."""
-    return _EACH.format(name=name) + _OWN[name].format(**ports) + _OPERATORS % name
+    return _EACH.format(name=name, folder=folder) + _OWN[name].format(**ports) + _OPERATORS % name

@@ -6,6 +6,7 @@ here, and handed down.
 
 import contextlib
 import json
+import os
 import re
 import socket
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from proxy.authority.state import State
 from proxy.demo.caller import ask, request
-from proxy.demo.configuration import AUTHORITY, SIDECARS, TRUST_DOMAIN, sidecar_yaml
+from proxy.demo.configuration import SIDECARS, TRUST_DOMAIN, authority_yaml, sidecar_yaml
 from proxy.demo.process import Process, end
 
 _BOUND = re.compile(r" INFO svidecar: \w+: (health \d+, .*)")
@@ -43,7 +44,7 @@ class Mesh:
         return self.state / "bundle.pem"
 
     def svid(self, workload: str) -> Path:
-        """Give the folder with the SVID that the authority has handed out to a workload."""
+        """Give the folder with the SVID that the authority has written for a workload, if it writes files for it."""
         return State(self.state).workload(workload)
 
     def access_log(self, sidecar: str) -> Path:
@@ -79,8 +80,9 @@ class Mesh:
     async def _start_authority(self) -> None:
         began = time.monotonic()
         config = self.folder / "authority.yaml"
-        config.write_text(AUTHORITY)
+        config.write_text(authority_yaml(os.geteuid()))
         options = ["--trust-domain", TRUST_DOMAIN, "--dir", str(self.state), "--config", str(config)]
+        options += ["--socket", str(self.folder / "api.sock")]
         process = self._run("authority", "proxy", "authority", *options)
         self.authority_port = await process.until(self._announced, "port")
         self._ready("authority", began)
@@ -93,7 +95,8 @@ class Mesh:
         began = time.monotonic()
         config = self.folder / f"{name}.yaml"
         inbound = {other: ports["inbound"] for other, ports in self.ports.items()}
-        config.write_text(sidecar_yaml(name, authority=self.authority_port, app=self.app_ports[name], **inbound))
+        ports = {"authority": self.authority_port, "app": self.app_ports[name], **inbound}
+        config.write_text(sidecar_yaml(name, self.folder.absolute(), **ports))
         sidecar = self._run(f"sidecar of {name}", "proxy", "run", "--config", str(config))
         self.ports[name] = await sidecar.until(lambda: _bound(sidecar), "ports")
         app = self._start_app(name)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.authority.ca import make_root
+from proxy.authority.ca import Root, make_root
 from proxy.authority.keys import signer
 from proxy.authority.state import KEY, SVID, State
 from proxy.demo.caller import Answer, ask, peer_context, request
@@ -71,9 +71,15 @@ class Driver:
     def __init__(self, mesh: Mesh) -> None:
         now = time.time()
         self._mesh = mesh
-        self._mint = Mint(key=signer(State(mesh.state).signing_keys(), now), trust_domain=TRUST_DOMAIN, now=now)
+        state = State(mesh.state)
+        self._mint = Mint(key=signer(state.signing_keys(), now), trust_domain=TRUST_DOMAIN, now=now)
         self._foreign = mesh.folder / FOREIGN
-        _make_foreign(self._foreign, now)
+        self._edge = mesh.folder / "edge"
+        root = state.root(TRUST_DOMAIN)
+        if root is None:
+            raise RuntimeError("the authority has no root")
+        _make_edge(self._edge, root, now)
+        _make_edge(self._foreign, make_root(TRUST_DOMAIN, now), now)  # another CA, of the same name
 
     async def carry_out(self, attempt: Attempt, trace_id: str) -> Answer | None:
         """Send one request and give what came back; see ``ask``. Raises TimeoutError."""
@@ -92,7 +98,8 @@ class Driver:
     def _context(self, peer: str | None) -> ssl.SSLContext | None:
         if peer is None:
             return None
-        return peer_context(self._foreign if peer == FOREIGN else self._mesh.svid(peer), self._mesh.bundle)
+        made = {FOREIGN: self._foreign, "edge": self._edge}
+        return peer_context(made.get(peer) or self._mesh.svid(peer), self._mesh.bundle)
 
 
 class Logs:
@@ -143,9 +150,9 @@ def _whole_lines(path: Path) -> Iterable[bytes]:
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
-def _make_foreign(folder: Path, now: float) -> None:
-    """Write the SVID of somebody else's CA, which takes the name of our trust domain, and edge's."""
-    issued = make_root(TRUST_DOMAIN, now).issue(SpiffeId(trust_domain=TRUST_DOMAIN, path="/edge"), now, _LIFETIME_S)
+def _make_edge(folder: Path, root: Root, now: float) -> None:
+    """Write an SVID of edge; the one that its sidecar has from the Workload API is in no file."""
+    issued = root.issue(SpiffeId(trust_domain=TRUST_DOMAIN, path="/edge"), now, _LIFETIME_S)
     folder.mkdir()
     (folder / SVID).write_bytes(issued.chain_pem)
     (folder / KEY).write_bytes(issued.key_pem)

@@ -1,10 +1,10 @@
 """The one identity that this process holds: built aside, swapped whole, the last good kept (law 7)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.errors import CertificateExpired, ConnectionRefusal, IdentityInvalid, NotReady
-from proxy.identity.bundle import Bundles
+from proxy.identity.bundle import Bundle, Bundles
 from proxy.identity.peer import verify_path
 from proxy.identity.svid import X509Svid
 
@@ -25,11 +25,13 @@ Listener = Callable[[Identity], None]
 class IdentityStore:
     """Holds the current identity and tells others of a new one."""
 
-    __slots__ = ("_current", "_generation", "_listeners", "_preparers", "_withdrawals")
+    __slots__ = ("_current", "_foreign", "_generation", "_given", "_listeners", "_preparers", "_withdrawals")
 
     def __init__(self) -> None:
         self._current: Identity | None = None
         self._generation = 0
+        self._given: Bundles = {}
+        self._foreign: Bundles = {}
         self._withdrawals: list[Callable[[], None]] = []
         self._preparers: list[Listener] = []
         self._listeners: list[Listener] = []
@@ -75,13 +77,43 @@ class IdentityStore:
     def replace(self, svid: X509Svid, bundles: Bundles, now: float) -> Identity:
         """Take a new identity, if all of it is good. Raises IdentityInvalid, and then the old one stays."""
         _check(svid, bundles, now)
-        identity = Identity(svid=svid, bundles=bundles, generation=self._generation + 1, loaded_at=now)
+        return self._take(svid, bundles, self._foreign, now)
+
+    def holds(self, svid: X509Svid, bundles: Bundles) -> bool:
+        """Whether ``replace`` would bring nothing new."""
+        return self._current is not None and (self._current.svid, self._given) == (svid, bundles)
+
+    def federate(self, bundle: Bundle) -> Identity:
+        """Trust a foreign domain by this bundle, whatever the source of our SVID says of it; until the next one.
+
+        Raises NotReady before our own SVID is there, and IdentityInvalid; then what was trusted before stays.
+        """
+        current = self.require()
+        if bundle.trust_domain == current.svid.spiffe_id.trust_domain:
+            raise IdentityInvalid("our own trust domain is not federated with itself")
+        if self._foreign.get(bundle.trust_domain) == bundle:
+            return current
+        foreign = {**self._foreign, bundle.trust_domain: bundle}
+        return self._take(current.svid, self._given, foreign, current.loaded_at)
+
+    def _take(self, svid: X509Svid, given: Bundles, foreign: Bundles, loaded_at: float) -> Identity:
+        own = svid.spiffe_id.trust_domain
+        over = {name: _with_crls(bundle, given) for name, bundle in foreign.items() if name != own}
+        bundles = {**given, **over}
+        identity = Identity(svid=svid, bundles=bundles, generation=self._generation + 1, loaded_at=loaded_at)
         for prepare in self._preparers:
             prepare(identity)
         self._current, self._generation = identity, identity.generation
+        self._given, self._foreign = given, foreign
         for listener in self._listeners:
             listener(identity)
         return identity
+
+
+def _with_crls(bundle: Bundle, given: Bundles) -> Bundle:
+    """A bundle endpoint publishes no CRLs: those that the source of our SVID gave of that domain hold on."""
+    before = given.get(bundle.trust_domain)
+    return replace(bundle, revocations=before.revocations) if before is not None else bundle
 
 
 def _check(svid: X509Svid, bundles: Bundles, now: float) -> None:

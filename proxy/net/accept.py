@@ -94,7 +94,7 @@ def _explained(where: str, error: OSError | OverflowError) -> ListenFailed:
 
 
 class Acceptor:
-    """Accepts from one listening socket, and gives each connected socket (non-blocking, TCP_NODELAY) to ``on_socket``.
+    """Accepts from one listening socket, and gives each connected socket (non-blocking, no delay) to ``on_socket``.
 
     A socket is *pending* from then until its owner calls ``settled``, when its handshake has ended well or badly. At
     ``max_pending``, whoever waits in the kernel's queue takes the place of the oldest, if that has been pending for
@@ -214,7 +214,8 @@ class Acceptor:
         self._arrivals[sock] = self._loop.time()
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._on_socket(sock)
         except Exception:  # noqa: BLE001 - one connection must not end the loop that accepts all others
             _log.exception("an accepted connection could not be served")

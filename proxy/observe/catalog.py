@@ -55,6 +55,7 @@ class Metrics:
     def __init__(
         self, version: str, service: str, *, event_loop: str = "", now: Callable[[], float] = time.time
     ) -> None:
+        self._now = now
         self._families: list[Family[Any]] = []
         self._servers = self._histograms("http_server_request_duration_seconds")
         self._clients = self._histograms("http_client_request_duration_seconds", _address_and_port)
@@ -72,6 +73,8 @@ class Metrics:
         self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
         self._crls = self._gauges("svidecar_crl_next_update_seconds")
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
+        self._federation = self._counters("svidecar_federation_fetches_total")
+        self._federation_ages = self._family("svidecar_federation_age_seconds", Kind.GAUGE, partial(Age, now))
         self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
         self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
         self._agent_errors = self._counters("svidecar_workload_api_errors_total")
@@ -188,6 +191,13 @@ class Metrics:
     def crl_next_update(self, trust_domain: str) -> Gauge:
         """When the first CRL of this trust domain grows old."""
         return self._crls.learn((trust_domain,))
+
+    def federation_fetched(self, trust_domain: str, reason: str) -> None:
+        """A bundle of a configured foreign domain was fetched now; or was not, for that reason."""
+        self._federation.learn((trust_domain, reason or "ok")).inc()
+        age = self._federation_ages.learn((trust_domain,))
+        if not reason:
+            age.since = self._now()
 
     def agent_stream(self, stream: str) -> Gauge:
         """Whether this stream of the agent is open and has brought something."""

@@ -148,6 +148,18 @@ TABLE = (
         help="Since the identity in use (SVID and bundles) was loaded.",
     ),
     Declaration(
+        name="svidecar_federation_fetches_total",
+        kind=Kind.COUNTER,
+        help="Fetches of the bundles of foreign trust domains; after a failed one the last good stays.",
+        labels=("trust_domain", "result"),
+    ),
+    Declaration(
+        name="svidecar_federation_age_seconds",
+        kind=Kind.GAUGE,
+        help="Since the bundle of a foreign trust domain was last fetched.",
+        labels=("trust_domain",),
+    ),
+    Declaration(
         name="svidecar_workload_api_stream_open",
         kind=Kind.GAUGE,
         help="1 while a stream of the SPIFFE agent is open and has brought something.",

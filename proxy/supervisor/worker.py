@@ -11,13 +11,13 @@ import resource
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 from proxy.app import Sidecar
 from proxy.config.settings import SidecarSettings
 from proxy.errors import ProxyError
 from proxy.flow.listener import Listener
 from proxy.net.accept import ListenFailed
+from proxy.net.faults import on_fault
 from proxy.net.transport import new_loop
 from proxy.supervisor.reload import reload
 
@@ -47,18 +47,9 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _on_fault(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say in one line what a transport could not tell anybody else; aiofastnet gives a class where others an object."""
-    fault = context.get("exception")
-    if isinstance(fault, OSError) or (isinstance(fault, type) and issubclass(fault, OSError)):
-        _log.debug("a connection ended: %r", fault)
-    else:
-        _log.error("%s", context.get("message"), exc_info=fault if isinstance(fault, BaseException) else None)
-
-
 async def _run(settings: SidecarSettings, config_path: Path) -> int:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_on_fault)
+    loop.set_exception_handler(on_fault)
     try:
         sidecar = Sidecar(settings, loop)
     except (ProxyError, ValueError) as error:

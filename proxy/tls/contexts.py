@@ -15,8 +15,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from proxy.errors import IdentityInvalid, NotReady
+from proxy.identity.bundle import Bundle
 from proxy.identity.store import Identity, IdentityStore
-from proxy.identity.svid import X509Svid
 from proxy.tls.anchors import tls_anchors
 from proxy.tls.settings import TlsSettings
 
@@ -135,38 +135,72 @@ class TlsContexts:
 
 def web_client_context() -> ssl.SSLContext:
     """Return a context for servers outside the mesh: the system's authorities, and the host name is checked."""
-    context = MeshContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= _OPTIONS
-    context.set_ciphers(TLS12_CIPHERS)
-    context.set_alpn_protocols(ALPN)
+    context = _plain_context(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     return context
 
 
+def endpoint_client_context(bundle: Bundle) -> ssl.SSLContext:
+    """Return a context to reach a workload of ``bundle`` without an SVID of ours: a bundle endpoint (Federation 5.2).
+
+    The law of ``identify()`` holds here too. Raises IdentityInvalid.
+    """
+    context = _plain_context(ssl.PROTOCOL_TLS_CLIENT)
+    _verify_by_spiffe(context)
+    try:
+        if bundle.authorities:
+            context.load_verify_locations(cadata=b"".join(bundle.by_der))
+    except ssl.SSLError as error:
+        raise IdentityInvalid(f"OpenSSL refuses the bundle: {error.reason}") from error
+    return context
+
+
+def endpoint_server_context(chain_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
+    """Return a context that shows a certificate and asks for none: everybody may read a bundle. Raises IdentityInvalid.
+
+    An SVID of ours (https_spiffe), or a certificate of the Web PKI (https_web).
+    """
+    context = _plain_context(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        _load_key(context, chain_pem + key_pem)
+    except ssl.SSLError as error:
+        raise IdentityInvalid(f"OpenSSL refuses the certificate or its key: {error.reason}") from error
+    return context
+
+
 def _mesh_context(identity: Identity, side: int, settings: TlsSettings) -> ssl.SSLContext:
-    context = MeshContext(side)
-    context.check_hostname = False  # SPIFFE names workloads, not hosts: identify() compares the SPIFFE ID
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags = _VERIFY
+    context = _plain_context(side)
+    _verify_by_spiffe(context)
     context.minimum_version = ssl.TLSVersion.TLSv1_2 if settings.min_version == "1.2" else ssl.TLSVersion.TLSv1_3
+    # As PEM: OpenSSL takes three times as long to read a certificate as DER, and a rotation reads all of them twice.
+    context.load_verify_locations(cadata="".join(map(ssl.DER_cert_to_PEM_cert, tls_anchors(identity))))
+    _load_key(context, identity.svid.chain_pem + identity.svid.key_pem)
+    return context
+
+
+def _plain_context(side: int) -> ssl.SSLContext:
+    context = MeshContext(side)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
     context.set_ciphers(TLS12_CIPHERS)
     context.set_alpn_protocols(ALPN)
     if side == ssl.PROTOCOL_TLS_SERVER:
         context.num_tickets = 0
-    # As PEM: OpenSSL takes three times as long to read a certificate as DER, and a rotation reads all of them twice.
-    context.load_verify_locations(cadata="".join(map(ssl.DER_cert_to_PEM_cert, tls_anchors(identity))))
-    _load_key(context, identity.svid)
     return context
 
 
-def _load_key(context: ssl.SSLContext, svid: X509Svid) -> None:
+def _verify_by_spiffe(context: ssl.SSLContext) -> None:
+    context.check_hostname = False  # SPIFFE names workloads, not hosts: identify() compares the SPIFFE ID
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags = _VERIFY
+
+
+def _load_key(context: ssl.SSLContext, chain_and_key: bytes) -> None:
     """Python loads a key from a path alone: this one is in memory, and ends here (law 9)."""
     memory = os.memfd_create("svid")
     try:
         with os.fdopen(memory, "wb", closefd=False) as file:
-            file.write(svid.chain_pem + svid.key_pem)
+            file.write(chain_and_key)
         context.load_cert_chain(f"/proc/self/fd/{memory}")
     finally:
         os.close(memory)

@@ -5,7 +5,7 @@ the one audience that we are, and never passed on.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.errors import (
@@ -50,6 +50,7 @@ class JwtSvid:
     spiffe_id: SpiffeId
     audience: tuple[str, ...]
     exp: float
+    claims: Mapping[str, Any] = field(repr=False)
 
 
 def read_bundles(bundles: Mapping[str, bytes]) -> tuple[dict[str, KeySet], list[str]]:
@@ -136,7 +137,7 @@ def _read_claims(claims: dict[str, Any], audience: str, now: float) -> JwtSvid:
         raise TokenExpired("the JWT-SVID has ended")
     if nbf is not None and now < nbf - SKEW_S:
         raise TokenFromFuture("nbf has not come yet")
-    return JwtSvid(spiffe_id=_subject(claims), audience=tuple(named), exp=exp)
+    return JwtSvid(spiffe_id=_subject(claims), audience=tuple(named), exp=exp, claims=claims)
 
 
 def _time(claims: dict[str, Any], name: str) -> float | None:

@@ -15,6 +15,8 @@ FIXED32: Final = 5
 """The wire types. 3 and 4 were groups, which proto3 does not have."""
 
 _MAX_VARINT_BYTES: Final = 10
+_MAX_TAG_BYTES: Final = 5
+_UINT32: Final = 1 << 32
 _UINT64: Final = 1 << 64
 _FIXED: Final = {FIXED64: 8, FIXED32: 4}
 
@@ -31,7 +33,10 @@ def read_fields(raw: bytes) -> Iterator[tuple[int, int, Value]]:
     """Give number, wire type and value of each field in its order. Raises WireInvalid."""
     position = 0
     while position < len(raw):
+        start = position
         tag, position = read_varint(raw, position)
+        if tag >= _UINT32 or position - start > _MAX_TAG_BYTES:
+            raise WireInvalid("a field has a number that protobuf does not have")
         number, wire_type = tag >> 3, tag & 7
         if number == 0:
             raise WireInvalid("a field has the number 0")

@@ -20,7 +20,7 @@ COMMAND = (sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "p
 """In development mode: what is not awaited, not closed or too slow is said."""
 
 _FAULTS = re.compile(
-    r"Traceback|ResourceWarning|never awaited|never retrieved|ERROR (?!svidecar: (identity:|reload|\S+ cannot start))"
+    r"Traceback|ResourceWarning|never awaited|never retrieved|ERROR (?!svidecar: (identity:|federation:|reload|\S+ cannot start))"
 )
 """Lines that a sidecar must never write, whatever is done to it."""
 

@@ -92,9 +92,8 @@ class FilesSource:
 
     def _take(self) -> Identity:
         svid, bundles = read_set(self._settings, self._now())
-        current = self._store.current
-        if current and (current.svid, current.bundles) == (svid, bundles):
-            return current  # touched or written again: no new contexts for the same identity
+        if self._store.holds(svid, bundles):
+            return self._store.require()  # touched or written again: no new contexts for the same identity
         identity = self._store.replace(svid, bundles, self._now())
         self._on_load(True, f"took the SVID of {svid.spiffe_id} as generation {identity.generation}")
         return identity

@@ -127,8 +127,7 @@ class WorkloadApiSource:
             self._remarked = given.remarks
             for remark in given.remarks:
                 _log.warning("identity: %s", remark)
-        current = self._store.current
-        if current is None or (current.svid, current.bundles) != (given.svid, given.bundles):
+        if not self._store.holds(given.svid, given.bundles):
             identity = self._store.replace(given.svid, given.bundles, self._now())
             self._told.loaded(True, f"took the SVID of {given.svid.spiffe_id} as generation {identity.generation}")
         self._said = ""

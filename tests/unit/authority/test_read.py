@@ -113,7 +113,7 @@ def test_an_empty_file(document: str) -> None:
         ("workloads: [{name: 7}]", "workloads[0].name: must be a text"),
         (
             "workloads: [{name: a, scope: [b]}]",
-            "workloads[0]: scope: is not known; there are context, issuers, name, replaces, scopes, subjects, svids",
+            "workloads[0]: scope: is not known; there are context, issuers, name, replaces, scopes, selectors, subjects, svids",
         ),
         ("workloads: [{name: a, scopes: b}]", "workloads[0].scopes: must be a list of texts"),
         ("workloads: [{name: a, scopes: [1]}]", "workloads[0].scopes: must be a list of texts"),

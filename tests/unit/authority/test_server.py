@@ -5,10 +5,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from proxy.authority.bundle import publish
 from proxy.authority.ca import make_root
 from proxy.authority.issue import EXCHANGE, TXN_TOKEN, UNSIGNED_JSON, ClientRules, Rules
 from proxy.authority.keys import make_key
-from proxy.authority.server import FORM, Endpoints, spiffe_bundle
+from proxy.authority.server import FORM, Endpoints
 from proxy.control.message import Request, Response
 from proxy.identity.bundle import Bundle
 from proxy.identity.peer import Peer
@@ -31,7 +32,7 @@ ENDPOINTS = Endpoints(
         lifetime_s=120,
         clients={str(EDGE): ClientRules(scopes=frozenset({"a"}))},
     ),
-    bundle=spiffe_bundle(ROOT),
+    bundle=lambda: publish(ROOT, KEYS, None, NOW).document(300),
     keys=lambda: KEYS,
     now=lambda: NOW,
     txn=lambda: "txn-1",
@@ -146,7 +147,8 @@ async def test_the_bundle_is_read_by_our_own_reader() -> None:
     """Specs 2.5: sequence, refresh hint, x5c with one certificate, no kid."""
     response = await ENDPOINTS(Request("GET", "/bundle"))
     document = json.loads(response.body)
-    assert (document["spiffe_sequence"], document["spiffe_refresh_hint"]) == (1, 300)
-    (key,) = document["keys"]
+    assert (document["spiffe_sequence"], document["spiffe_refresh_hint"]) == (int(NOW), 300)
+    key, *jwt_keys = document["keys"]
     assert (key["use"], len(key["x5c"]), "kid" in key) == ("x509-svid", 1, False)
+    assert [(one["use"], one["kid"]) for one in jwt_keys] == [("jwt-svid", one.kid) for one in KEYS]
     assert Bundle.from_jwks(TD, response.body).authorities == (ROOT.certificate,)

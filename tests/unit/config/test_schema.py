@@ -153,6 +153,7 @@ _MADE_OF_MORE = {
     "federated",
     "crl",
     "federated_crls",
+    "federation",
 }
 
 

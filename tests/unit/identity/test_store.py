@@ -1,12 +1,14 @@
 """The identity store: all of an identity, or the last good one."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from support.pki import Authority, Svid
 
 from proxy.errors import IdentityInvalid, NotReady
 from proxy.identity.bundle import Bundle
+from proxy.identity.revocation import Revocations
 from proxy.identity.store import Identity, IdentityStore
 from proxy.identity.svid import X509Svid
 
@@ -95,3 +97,79 @@ def test_prepare_may_refuse() -> None:
         store.replace(own(CA.svid(URI)), BUNDLES, NOW)
     assert store.current is good
     assert told == []
+
+
+THIRD = Authority.make("third.org")
+
+
+def test_a_federated_bundle_lies_over_what_the_source_gives() -> None:
+    """At once, through every rotation, and for its own domain alone; the age is still that of our SVID."""
+    store = IdentityStore()
+    with pytest.raises(NotReady):
+        store.federate(bundle(THIRD))
+    store.replace(GOOD, BUNDLES, NOW)
+    told: list[Identity] = []
+    store.subscribe(told.append)
+    newer = Authority.make("other.org")
+    store.federate(bundle(THIRD))
+    identity = store.federate(bundle(newer))
+    assert identity.bundles == {**BUNDLES, "other.org": bundle(newer), "third.org": bundle(THIRD)}
+    assert (identity.svid, identity.loaded_at, identity.generation, len(told)) == (GOOD, NOW, 3, 2)
+    rotated = own(CA.svid(URI))
+    assert store.replace(rotated, BUNDLES, NOW + 1).bundles == identity.bundles
+    assert store.holds(rotated, BUNDLES)
+    assert not store.holds(rotated, identity.bundles)
+
+
+def test_the_same_bundle_again_is_nothing_new() -> None:
+    """No new contexts, nobody told."""
+    store = IdentityStore()
+    store.replace(GOOD, BUNDLES, NOW)
+    first = store.federate(bundle(THIRD))
+    assert store.federate(bundle(THIRD)) is first
+
+
+def test_our_own_domain_cannot_be_federated() -> None:
+    """Whoever could publish for us would be us."""
+    store = IdentityStore()
+    good = store.replace(GOOD, BUNDLES, NOW)
+    with pytest.raises(IdentityInvalid, match="not federated with itself"):
+        store.federate(bundle(Authority.make("example.org")))
+    assert store.current is good
+
+
+def test_a_federated_bundle_that_is_refused_leaves_all_as_it_was() -> None:
+    """And the next rotation does not meet it again: a foreign domain must not shut us out of our own."""
+    store = IdentityStore()
+    good = store.replace(GOOD, BUNDLES, NOW)
+
+    def refuse(identity: Identity) -> None:
+        if "third.org" in identity.bundles:
+            raise IdentityInvalid("no")
+
+    store.prepare(refuse)
+    with pytest.raises(IdentityInvalid):
+        store.federate(bundle(THIRD))
+    assert store.current is good
+    assert store.replace(own(CA.svid(URI)), BUNDLES, NOW).bundles == BUNDLES
+
+
+def test_crls_of_a_domain_hold_on() -> None:
+    """A bundle endpoint publishes none: what the source of our SVID says is revoked stays so."""
+    crls = Revocations(next_update=NOW + 60)
+    store = IdentityStore()
+    store.replace(GOOD, {**BUNDLES, "other.org": replace(BUNDLES["other.org"], revocations=crls)}, NOW)
+    identity = store.federate(bundle(Authority.make("other.org")))
+    assert identity.bundles["other.org"].revocations is crls
+
+
+def test_what_was_taken_away_comes_back_with_its_federation() -> None:
+    """Withdrawn, nothing is federated; given again, all of it is there."""
+    store = IdentityStore()
+    store.replace(GOOD, BUNDLES, NOW)
+    store.federate(bundle(THIRD))
+    store.withdraw()
+    assert not store.holds(GOOD, BUNDLES)
+    with pytest.raises(NotReady):
+        store.federate(bundle(OTHER))
+    assert set(store.replace(GOOD, BUNDLES, NOW).bundles) == {"example.org", "other.org", "third.org"}

@@ -48,6 +48,7 @@ def fill(catalogue: Metrics) -> None:
     catalogue.bundle_not_after("example.org").set(3000.0)
     catalogue.crl_next_update("example.org").set(3000.0)
     catalogue.identity_loaded(900.0)
+    catalogue.federation_fetched("other.org", "")
     catalogue.agent_stream("x509").set(1)
     catalogue.agent_reconnects("x509").inc()
     catalogue.agent_errors("x509", "unreachable").inc()

@@ -19,6 +19,8 @@ FROZEN = {
     "svidecar_bundle_not_after_seconds": "gauge trust_domain",
     "svidecar_crl_next_update_seconds": "gauge trust_domain",
     "svidecar_identity_age_seconds": "gauge",
+    "svidecar_federation_fetches_total": "counter trust_domain result",
+    "svidecar_federation_age_seconds": "gauge trust_domain",
     "svidecar_workload_api_stream_open": "gauge stream",
     "svidecar_workload_api_reconnects_total": "counter stream",
     "svidecar_workload_api_errors_total": "counter stream kind",

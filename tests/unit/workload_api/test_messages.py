@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from spiffe._proto import workload_pb2 as judge
 
@@ -93,6 +93,8 @@ def test_validation_agrees_with_protobuf(audience: str, who: str, claims: dict[s
     assert ours.decode(ours.ValidateJWTSVIDResponse, expected.SerializeToString()) == message
 
 
+@example(b"\xc5\x80\x80\x80\x10\x00\x00\x00\x00")
+@example(b"\x85\x80\x80\x80\x80\x00\x00\x00\x00\x00")
 @given(st.binary(max_size=200))
 def test_garbage_is_read_or_refused_and_never_read_where_protobuf_refuses(garbage: bytes) -> None:
     """Whatever we read, protobuf reads too, and in the same way."""
