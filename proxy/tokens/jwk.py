@@ -45,7 +45,7 @@ _CURVES: Final[Mapping[str, tuple[str, ec.EllipticCurve]]] = {
 
 SIG: Final = "sig"
 JWT_SVID: Final = "jwt-svid"
-"""What a set of keys may be for. A JWK without ``use`` is one for ``sig``."""
+"""What a set of keys may be for. A JWK without ``use`` is for what its set is for: SPIRE's agent sends such bundles."""
 
 
 class UnusableKey(ValueError):
@@ -68,7 +68,7 @@ def read_jwk(jwk: object, use: str = SIG) -> Key:
         raise UnusableKey("not an object")
     if not _PRIVATE.isdisjoint(jwk):
         raise UnusableKey("secret or private parts in a published set")
-    if jwk.get("use", SIG) != use:
+    if jwk.get("use", use) != use:
         raise UnusableKey(f"use is not {use}")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:

@@ -148,14 +148,13 @@ def test_the_size_is_bounded() -> None:
 
 
 def test_keys_have_one_use() -> None:
-    """A key for transaction tokens signs no JWT-SVID, and the other way round; a key without use is none of these."""
+    """A key for transaction tokens signs no JWT-SVID, and the other way round; without ``use`` it is its set's."""
     for use in ("sig", "x509-svid", "JWT-SVID"):
         with pytest.raises(UnusableKey, match="use is not jwt-svid"):
             read_jwk({**MINT.jwk, "use": use}, JWT_SVID)
     without = dict(MINT.jwk)
     del without["use"]
-    with pytest.raises(UnusableKey, match="use is not jwt-svid"):
-        read_jwk(without, JWT_SVID)
+    assert read_jwk(without, JWT_SVID) == read_jwk({**MINT.jwk, "use": "jwt-svid"}, JWT_SVID)
     with pytest.raises(KeysInvalid, match="use is not sig"):
         KeySet.parse(bundle(MINT))
     nameless = {**MINT.jwk, "use": "jwt-svid"}
