@@ -16,8 +16,8 @@ from typing import Any
 
 __all__ = ["READ_BYTES", "aiofastnet"]
 
-READ_BYTES = 56 * 1024
-"""Far below what glibc maps, more than three TLS records."""
+READ_BYTES = 120 * 1024
+"""Just below what glibc maps. With 56 KiB, 10 MB streams cost 1.11 x Envoy instead of 1.02."""
 
 
 def _set_read_size() -> None:
