@@ -26,6 +26,7 @@ from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
+from proxy.flow.transaction import Transactions, memory_for
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
@@ -102,6 +103,8 @@ class Sidecar:
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.token_service = self._make_token_service(fetch)
+        self.passages = memory_for(settings.destinations, settings.inbound)
+        self.authenticator = self._make_authenticator()
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -143,12 +146,9 @@ class Sidecar:
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
-    def _make_inbound(self, runtime: Runtime) -> tuple[Listener | None, Inbound | None]:
-        settings = self.settings.inbound
-        if settings is None:
-            return None, None
+    def _make_authenticator(self) -> Authenticator:
         metrics = self.metrics
-        authenticator = Authenticator(
+        return Authenticator(
             self.settings.tokens,
             self.keys,
             TokenCache(self.settings.tokens.cache_entries),
@@ -156,6 +156,11 @@ class Sidecar:
             on_miss=metrics.token_cache("miss").inc,
             on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
         )
+
+    def _make_inbound(self, runtime: Runtime) -> tuple[Listener | None, Inbound | None]:
+        settings = self.settings.inbound
+        if settings is None:
+            return None, None
         app = Endpoint(host=settings.app_host, port=settings.app_port, protection=Protection.PLAIN)
         policy = compile_policy(self.settings.policy, self.settings.tokens.audience)
         pool = self._pool(app, settings.pool)
@@ -164,12 +169,14 @@ class Sidecar:
             settings,
             self.store,
             self.contexts,
-            authenticator,
+            self.authenticator,
             policy,
             pool,
             lifetimes,
             self.settings.lifetime,
             token_service=self.token_service,
+            passages=self.passages,
+            skew_s=self.settings.tokens.skew_s,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
@@ -178,7 +185,8 @@ class Sidecar:
         if settings is None:
             return None, None
         destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
-        door = Outbound(self.store, destinations, self.token_service, self._pool_of)
+        transactions = Transactions(self.authenticator, self.token_service, self.passages)
+        door = Outbound(self.store, destinations, self.token_service, transactions, self._pool_of)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
@@ -297,6 +305,8 @@ class Sidecar:
         """Keep what operators see true while nothing else happens."""
         while True:
             self._look_at_identity()
+            if self.passages is not None:
+                self.passages.sweep(time.monotonic())
             if self.keys.loaded_at is not None:
                 self.metrics.keys_loaded(self.keys.loaded_at)
             elif Gate.KEYS in self.health.findings and self.keys.last_error:
@@ -349,6 +359,10 @@ class Sidecar:
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
         if self.outbound_door is not None and destinations != destinations_now:
+            self.passages = memory_for(destinations, self.settings.inbound, self.passages)
+            self.outbound_door.transactions.passages = self.passages
+            if self.inbound_door is not None:
+                self.inbound_door.passages = self.passages
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
