@@ -26,7 +26,7 @@ from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
-from proxy.flow.transaction import Transactions, memory_for
+from proxy.flow.transaction import Transactions, counted, memory_for
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
@@ -47,8 +47,6 @@ from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
-from proxy.tokens.authenticate import Authenticator
-from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
@@ -104,7 +102,7 @@ class Sidecar:
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.token_service = self._make_token_service(fetch)
         self.passages = memory_for(settings.destinations, settings.inbound)
-        self.authenticator = self._make_authenticator()
+        self.authenticator = counted(settings.tokens, self.keys, self.metrics)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -146,17 +144,6 @@ class Sidecar:
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
-    def _make_authenticator(self) -> Authenticator:
-        metrics = self.metrics
-        return Authenticator(
-            self.settings.tokens,
-            self.keys,
-            TokenCache(self.settings.tokens.cache_entries),
-            on_hit=metrics.token_cache("hit").inc,
-            on_miss=metrics.token_cache("miss").inc,
-            on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
-        )
-
     def _make_inbound(self, runtime: Runtime) -> tuple[Listener | None, Inbound | None]:
         settings = self.settings.inbound
         if settings is None:
@@ -176,7 +163,6 @@ class Sidecar:
             self.settings.lifetime,
             token_service=self.token_service,
             passages=self.passages,
-            skew_s=self.settings.tokens.skew_s,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 

@@ -139,8 +139,8 @@ def flag() -> Value[bool]:
         expected="true or false",
         example="true",
         parse=parse,
-        json={"enum": [False, True]},
-        bare=frozenset({"bool"}),
+        json={"anyOf": [{"enum": [False, True]}, {"enum": ["false", "true"]}]},
+        bare=frozenset({"bool", "str"}),
         written=lambda value: "true" if value else "false",
     )
 

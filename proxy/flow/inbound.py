@@ -61,11 +61,9 @@ class Inbound:
         chance: Callable[[], float] = random.random,
         token_service: TokenService | None = None,
         passages: Passages | None = None,
-        skew_s: float = 0.0,
     ) -> None:
         self.store = store
         self.passages = passages  # None where no destination asks for a transaction
-        self.skew_s = skew_s
         self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
         self.token_service = token_service
         self.authenticator = authenticator
@@ -194,7 +192,7 @@ class InboundConnection(Downstream):
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
-                inbound.used.use(permit.once, token.txn, token.exp + inbound.skew_s, now)
+                inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
         except Undecided as undecided:
             self._show(exchange, undecided)
             return

@@ -14,11 +14,15 @@ from proxy.flow.exchange import Exchange
 from proxy.flow.mark import take_mark
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import Traded
+from proxy.observe.catalog import Metrics
 from proxy.policy.permit import Destination
 from proxy.policy.settings import DestinationSettings, Propagation
 from proxy.tokens.authenticate import Authenticator
+from proxy.tokens.cache import TokenCache
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.jwks import KeyStore
 from proxy.tokens.passage import Passages
+from proxy.tokens.settings import TokenSettings
 from proxy.tokens.subject import TXN_TOKEN, subject
 from proxy.tokens.tts import TokenService, Want
 
@@ -118,4 +122,16 @@ def memory_for(
         now
         if now is not None
         else Passages(inbound.transactions, inbound.transaction_bytes, inbound.transaction_grace_s, os.urandom)
+    )
+
+
+def counted(settings: TokenSettings, keys: KeyStore, metrics: Metrics) -> Authenticator:
+    """Give what verifies tokens for both directions, once for each token, and counts what it does."""
+    return Authenticator(
+        settings,
+        keys,
+        TokenCache(settings.cache_entries),
+        on_hit=metrics.token_cache("hit").inc,
+        on_miss=metrics.token_cache("miss").inc,
+        on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
     )
