@@ -100,9 +100,7 @@ class Sidecar:
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
-        self.token_service = self._make_token_service(fetch)
-        self.passages = memory_for(settings.destinations, settings.inbound)
-        self.authenticator = counted(settings.tokens, self.keys, self.metrics)
+        self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -131,6 +129,12 @@ class Sidecar:
             pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode(),
         )
 
+    def _make_transactions(self, fetch: ControlFetch) -> Transactions:
+        settings = self.settings
+        authenticator = counted(settings.tokens, self.keys, self.metrics)
+        passages = memory_for(settings.destinations, settings.inbound)
+        return Transactions(authenticator, self._make_token_service(fetch), passages)
+
     def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
         if self.settings.tokens.service is None:
             return None
@@ -156,13 +160,12 @@ class Sidecar:
             settings,
             self.store,
             self.contexts,
-            self.authenticator,
+            self.transactions.authenticator,
             policy,
             pool,
             lifetimes,
             self.settings.lifetime,
-            token_service=self.token_service,
-            passages=self.passages,
+            transactions=self.transactions,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
@@ -171,8 +174,7 @@ class Sidecar:
         if settings is None:
             return None, None
         destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
-        transactions = Transactions(self.authenticator, self.token_service, self.passages)
-        door = Outbound(self.store, destinations, self.token_service, transactions, self._pool_of)
+        door = Outbound(self.store, destinations, self.transactions, self._pool_of)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
@@ -291,8 +293,8 @@ class Sidecar:
         """Keep what operators see true while nothing else happens."""
         while True:
             self._look_at_identity()
-            if self.passages is not None:
-                self.passages.sweep(time.monotonic())
+            if (passages := self.transactions.passages) is not None:
+                passages.sweep(time.monotonic())
             if self.keys.loaded_at is not None:
                 self.metrics.keys_loaded(self.keys.loaded_at)
             elif Gate.KEYS in self.health.findings and self.keys.last_error:
@@ -345,10 +347,7 @@ class Sidecar:
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
         if self.outbound_door is not None and destinations != destinations_now:
-            self.passages = memory_for(destinations, self.settings.inbound, self.passages)
-            self.outbound_door.transactions.passages = self.passages
-            if self.inbound_door is not None:
-                self.inbound_door.passages = self.passages
+            self.transactions.passages = memory_for(destinations, self.settings.inbound, self.transactions.passages)
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
@@ -378,8 +377,8 @@ class Sidecar:
             await server.close()
         self._lag.close()
         await self.keys.close()
-        if self.token_service is not None:
-            await self.token_service.close()
+        if self.transactions.service is not None:
+            await self.transactions.service.close()
         self._fetch.close()
         self.relations.close()
         await self.tasks.close()

@@ -18,6 +18,7 @@ from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import facts_of, trade
+from proxy.flow.transaction import Transactions
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
@@ -36,7 +37,6 @@ from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.carry import one_token
 from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
-from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
 LAST_S = 0.3
@@ -59,13 +59,11 @@ class Inbound:
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
-        token_service: TokenService | None = None,
-        passages: Passages | None = None,
+        transactions: Transactions | None = None,
     ) -> None:
         self.store = store
-        self.passages = passages  # None where no destination asks for a transaction
         self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
-        self.token_service = token_service
+        self.transactions = transactions if transactions is not None else Transactions(authenticator, None, None)
         self.authenticator = authenticator
         self.policy = policy
         self.pool = pool
@@ -187,8 +185,8 @@ class InboundConnection(Downstream):
                 return
             exchange.token = token = inbound.authenticator.authenticate(raw, now)
             exchange.permit = permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
-            if inbound.passages is not None:
-                self._remember(exchange, inbound.passages, permit, raw)
+            if (passages := inbound.transactions.passages) is not None:
+                self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
@@ -220,7 +218,7 @@ class InboundConnection(Downstream):
         if route is None or route.ask is None:
             return one_token(brought)
         limit_bytes = self.listener.settings.held_body_bytes
-        service = self._inbound.token_service
+        service = self._inbound.transactions.service
         found = trade(exchange, route.ask, service, limit_bytes, self._source(), route.template.path)
         if isinstance(found, bytes):
             return found

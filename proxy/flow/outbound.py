@@ -17,7 +17,6 @@ from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
 from proxy.policy.settings import Propagation
 from proxy.tokens.carry import one_token
-from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
 
@@ -30,14 +29,12 @@ class Outbound:
         self,
         store: IdentityStore,
         destinations: Destinations,
-        token_service: TokenService | None,
         transactions: Transactions,
         pool_of: Callable[[Destination], Pool],
     ) -> None:
         self.store = store
         self.transactions = transactions
         self.destinations = destinations
-        self.token_service = token_service
         self.pool_of = pool_of
 
     def context(self) -> ssl.SSLContext | None:
@@ -102,7 +99,9 @@ class OutboundConnection(Downstream):
             found = self._outbound.transactions.token(exchange, destination, own)
         if ask is not None:
             if found == b"":
-                found = trade(exchange, ask, self._outbound.token_service, self.listener.settings.held_body_bytes)
+                found = trade(
+                    exchange, ask, self._outbound.transactions.service, self.listener.settings.held_body_bytes
+                )
             elif isinstance(found, bytes):
                 head.lines = ask.without(head.lines)
         if found is None or isinstance(found, bytes):

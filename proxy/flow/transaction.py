@@ -32,11 +32,11 @@ _NO_TOKEN: Final = b""
 class Transactions:
     """See the module. ``passages`` None: no destination asks for what was remembered."""
 
-    __slots__ = ("_authenticator", "_service", "passages")
+    __slots__ = ("authenticator", "passages", "service")
 
     def __init__(self, authenticator: Authenticator, service: TokenService | None, passages: Passages | None) -> None:
-        self._authenticator = authenticator
-        self._service = service
+        self.authenticator = authenticator
+        self.service = service
         self.passages = passages
 
     def token(self, exchange: Exchange, destination: Destination, brought: bytes) -> Traded:
@@ -84,7 +84,7 @@ class Transactions:
         scopes = token.scopes & most
         if not scopes:
             raise ScopeMissing("the transaction has none of the scopes that this destination may see")
-        service, client = self._service, exchange.account.local
+        service, client = self.service, exchange.account.local
         if service is None:
             raise TtsUnavailable("no token service is configured to narrow the token")
         if client is None:
@@ -99,11 +99,11 @@ class Transactions:
         return service.obtain(want)
 
     def _verified(self, exchange: Exchange, raw: bytes) -> TxnToken:
-        exchange.token = token = self._authenticator.authenticate(raw, exchange.runtime.now())
+        exchange.token = token = self.authenticator.authenticate(raw, exchange.runtime.now())
         return token
 
     async def _learned(self, raw: bytes) -> bytes:
-        if not await self._authenticator.learn(raw):
+        if not await self.authenticator.learn(raw):
             raise TokenUnknownKey("no key has the kid of the token that the app works with")
         return raw
 
