@@ -160,12 +160,11 @@ class Sidecar:
             settings,
             self.store,
             self.contexts,
-            self.transactions.authenticator,
+            self.transactions,
             policy,
             pool,
             lifetimes,
             self.settings.lifetime,
-            transactions=self.transactions,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 

@@ -33,7 +33,6 @@ from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import GRACE_S, Proofs
-from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.carry import one_token
 from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
@@ -53,18 +52,17 @@ class Inbound:
         settings: InboundSettings,
         store: IdentityStore,
         contexts: TlsContexts,
-        authenticator: Authenticator,
+        transactions: Transactions,
         policy: Policy,
         pool: Pool,
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
-        transactions: Transactions | None = None,
     ) -> None:
         self.store = store
         self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
-        self.transactions = transactions if transactions is not None else Transactions(authenticator, None, None)
-        self.authenticator = authenticator
+        self.transactions = transactions
+        self.authenticator = transactions.authenticator
         self.policy = policy
         self.pool = pool
         self.app_authority = f"{settings.app_host}:{settings.app_port}".encode()
