@@ -26,6 +26,7 @@ from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
+from proxy.flow.transaction import Transactions, counted, memory_for
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
@@ -46,8 +47,6 @@ from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
-from proxy.tokens.authenticate import Authenticator
-from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
@@ -101,7 +100,7 @@ class Sidecar:
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
-        self.token_service = self._make_token_service(fetch)
+        self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -130,6 +129,12 @@ class Sidecar:
             pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode(),
         )
 
+    def _make_transactions(self, fetch: ControlFetch) -> Transactions:
+        settings = self.settings
+        authenticator = counted(settings.tokens, self.keys, self.metrics)
+        passages = memory_for(settings.destinations, settings.inbound)
+        return Transactions(authenticator, self._make_token_service(fetch), passages)
+
     def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
         if self.settings.tokens.service is None:
             return None
@@ -147,15 +152,6 @@ class Sidecar:
         settings = self.settings.inbound
         if settings is None:
             return None, None
-        metrics = self.metrics
-        authenticator = Authenticator(
-            self.settings.tokens,
-            self.keys,
-            TokenCache(self.settings.tokens.cache_entries),
-            on_hit=metrics.token_cache("hit").inc,
-            on_miss=metrics.token_cache("miss").inc,
-            on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
-        )
         app = Endpoint(host=settings.app_host, port=settings.app_port, protection=Protection.PLAIN)
         policy = compile_policy(self.settings.policy, self.settings.tokens.audience)
         pool = self._pool(app, settings.pool)
@@ -164,12 +160,11 @@ class Sidecar:
             settings,
             self.store,
             self.contexts,
-            authenticator,
+            self.transactions,
             policy,
             pool,
             lifetimes,
             self.settings.lifetime,
-            token_service=self.token_service,
         )
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
@@ -178,7 +173,7 @@ class Sidecar:
         if settings is None:
             return None, None
         destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
-        door = Outbound(self.store, destinations, self.token_service, self._pool_of)
+        door = Outbound(self.store, destinations, self.transactions, self._pool_of)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
@@ -297,6 +292,8 @@ class Sidecar:
         """Keep what operators see true while nothing else happens."""
         while True:
             self._look_at_identity()
+            if (passages := self.transactions.passages) is not None:
+                passages.sweep(time.monotonic())
             if self.keys.loaded_at is not None:
                 self.metrics.keys_loaded(self.keys.loaded_at)
             elif Gate.KEYS in self.health.findings and self.keys.last_error:
@@ -349,6 +346,7 @@ class Sidecar:
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
         if self.outbound_door is not None and destinations != destinations_now:
+            self.transactions.passages = memory_for(destinations, self.settings.inbound, self.transactions.passages)
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
@@ -378,8 +376,8 @@ class Sidecar:
             await server.close()
         self._lag.close()
         await self.keys.close()
-        if self.token_service is not None:
-            await self.token_service.close()
+        if self.transactions.service is not None:
+            await self.transactions.service.close()
         self._fetch.close()
         self.relations.close()
         await self.tasks.close()

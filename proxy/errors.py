@@ -106,6 +106,14 @@ class NotReady(Unavailable):
     """Identity, keys or policy are not loaded yet."""
 
 
+class TransactionsFull(Unavailable):
+    """More transactions are with the app than can be remembered for its outbound requests."""
+
+
+class UsedTransactionsFull(Unavailable):
+    """More used transactions are remembered than the limit, so a new one cannot be told from an old one."""
+
+
 class BadMessage(ProxyError, group=True):
     """The message is refused as HTTP (specs 6)."""
 
@@ -179,7 +187,7 @@ class BodyTooLarge(BadMessage):
 
 
 class FactUnusable(BadMessage):
-    """A fact that the token is asked for with is missing, or can be read in two ways."""
+    """A fact that a token is asked for with, or held against, is missing, or can be read in two ways."""
 
 
 class TokenRefusal(ProxyError, group=True):
@@ -280,6 +288,26 @@ class ScopeBeyondGrant(Denied):
 
 class ActorNotAllowed(Denied):
     """Whoever acts for the subject may not use this route."""
+
+
+class FactUnauthorised(Denied):
+    """The token does not speak of a fact that the route holds it against."""
+
+
+class FactMismatch(Denied):
+    """A fact of the request is another than the one that the token authorises."""
+
+
+class TransactionReplayed(Denied):
+    """The route takes each transaction once, and has taken this one."""
+
+
+class TransactionAmbiguous(Denied):
+    """The request of the app could belong to several transactions."""
+
+
+class TransactionMismatch(Denied):
+    """The token that the app put in is of another transaction than the request that it works on."""
 
 
 class AudienceBeyondGrant(Denied):

@@ -73,9 +73,11 @@ def _unused(settings: SidecarSettings) -> Iterator[Advice]:
         yield "policy", "applies to what comes in, and there is no inbound:"
     if settings.inbound is None and settings.tokens.keys and settings.tokens.service is None:
         yield "tokens", "verifies what comes in, and there is no inbound:"
-    asked = any(destination.token is not None for destination in settings.destinations)
+    asked = any(one.token is not None or one.narrow is not None for one in settings.destinations) or any(
+        route.exchange is not None for rule in settings.policy.rules for route in rule.routes
+    )
     if settings.tokens.service is not None and not asked:
-        yield "tokens.service", "is never asked: no destination has token: {scope: ...}"
+        yield "tokens.service", "is never asked: no destination has token or narrow, and no route exchange"
 
 
 def _proportions(settings: SidecarSettings) -> Iterator[Advice]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from proxy.config.address import HostPort
 from proxy.config.shape import Key, ListOf, Record, Section, TableOf
-from proxy.config.value import choice, text
+from proxy.config.value import choice, flag, text
 from proxy.config.word import (
     called_host,
     dial_address,
@@ -14,7 +14,7 @@ from proxy.config.word import (
     spiffe_id,
 )
 from proxy.policy.compile import MAX_NAME
-from proxy.policy.settings import DestinationSettings, Protection, RouteSettings, RuleSettings
+from proxy.policy.settings import DestinationSettings, Propagation, Protection, RouteSettings, RuleSettings
 from proxy.tokens.settings import AskSettings, SubjectSettings
 
 OUTBOUND_LISTEN = HostPort("127.0.0.1", 15001)
@@ -67,6 +67,8 @@ _ASK = (
 
 _TOKEN = Record(AskSettings, _ASK)
 
+_BOUND = replace(_FACTS, example="{quantity: 'body:/quantity', stock: path:stock}")
+
 
 def _traded(**values: Any) -> AskSettings:
     """At the edge there is always a token to trade."""
@@ -99,6 +101,20 @@ _DESTINATION = Record(
             "Asked of the token service when the app brought no token.",
             into=(DestinationSettings, "token"),
             fallback="never asked",
+        ),
+        Key(
+            "propagate",
+            choice(of=tuple(Propagation)),
+            "How a request without a token is known to belong to one that is with the app: never, by tracestate, or "
+            "by traceparent too.",
+            into=(DestinationSettings, "propagate"),
+        ),
+        Key(
+            "narrow",
+            ListOf(item=scope(), example="[ledger.read]", at_least=1, words=True),
+            "The most that a transaction's token may hold there; a wider one is traded for a narrower one.",
+            into=(DestinationSettings, "narrow"),
+            fallback="it goes as it is",
         ),
     ),
 )
@@ -142,6 +158,20 @@ _ROUTE = Record(
             "The edge of the mesh: the request brings an access token, which is traded for a transaction token.",
             into=(RouteSettings, "exchange"),
             fallback="it brings a Txn-Token",
+        ),
+        Key(
+            "facts",
+            _BOUND,
+            "Members of tctx, and the fact of the request that must equal each.",
+            into=(RouteSettings, "facts"),
+            fallback="none",
+        ),
+        Key("once", flag(), "Each transaction may use this route once.", into=(RouteSettings, "once")),
+        Key(
+            "propagate",
+            flag(),
+            "Whether destinations that propagate get the token of a request on this route.",
+            into=(RouteSettings, "propagate"),
         ),
     ),
 )

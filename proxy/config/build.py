@@ -90,6 +90,8 @@ def _inbound(values: Values) -> InboundSettings | None:
         app_host=app.host,
         app_port=app.port,
         pool=replace(PoolSettings(), **_pool(values)),
+        **LIMITS.gather(values.get("limits", {}), InboundSettings),
+        **TIMEOUTS.gather(values.get("timeouts", {}), InboundSettings),
     )
 
 

@@ -10,10 +10,11 @@ from proxy.config.foreign import PATH, check_federation
 from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
-from proxy.policy.settings import PolicySettings
+from proxy.policy.settings import PolicySettings, Propagation
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
+_NOTHING_COMES_IN = "is about requests that came in by this sidecar; write inbound: too, or leave it out"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 
@@ -38,6 +39,10 @@ def crosscheck(draft: Draft) -> None:
 def _directions(draft: Draft) -> None:
     if not draft.is_written("inbound") and not draft.is_written("outbound"):
         draft.refuse("", "there is nothing to do: write inbound:, outbound: or both")
+    if not draft.is_written("inbound"):
+        for index, destination in draft.items("outbound.destinations"):
+            if destination.propagate is not Propagation.NEVER:
+                draft.refuse(f"outbound.destinations[{index}].propagate", _NOTHING_COMES_IN)
 
 
 def _inbound_needs(draft: Draft) -> None:
@@ -76,6 +81,8 @@ def _token_service(draft: Draft) -> None:
     for index, destination in draft.items("outbound.destinations"):
         if destination.token is not None:
             draft.refuse(f"outbound.destinations[{index}].token", _NO_SERVICE)
+        if destination.narrow is not None:
+            draft.refuse(f"outbound.destinations[{index}].narrow", _NO_SERVICE)
     for index, rule in draft.items("policy"):
         for number, route in enumerate(rule.routes):
             if route.exchange is not None:

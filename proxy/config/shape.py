@@ -34,7 +34,7 @@ class Key:
         described = {"description": about, **self.kind.schema()}
         default = default_of(*self.into) if self.into else None
         if default is not None and isinstance(self.kind, Value):
-            described["default"] = self.kind.written(default)
+            described["default"] = default if isinstance(default, bool) else self.kind.written(default)
         return described
 
 

@@ -7,7 +7,7 @@ from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, Section, default_of
 from proxy.config.value import choice
 from proxy.config.word import listen_address, loopback_address
-from proxy.flow.settings import ListenerSettings, OutboundSettings, Timeouts
+from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, Timeouts
 from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.tls.settings import TlsSettings
@@ -75,6 +75,24 @@ LIMITS = Section(
             into=(ListenerSettings, "held_body_bytes"),
         ),
         Key(
+            "transactions",
+            count(1, 1_000_000),
+            "Requests with the app whose transaction is remembered; beyond, inbound requests are refused.",
+            into=(InboundSettings, "transactions"),
+        ),
+        Key(
+            "transaction_bytes",
+            size(KIB, 1024 * MIB),
+            "Of their tokens.",
+            into=(InboundSettings, "transaction_bytes"),
+        ),
+        Key(
+            "used_transactions",
+            count(1, 10_000_000),
+            "Uses of routes with once that are remembered; beyond, such routes are refused.",
+            into=(InboundSettings, "used_transactions"),
+        ),
+        Key(
             "connections",
             count(1, 1_000_000),
             "Open connections of each listener.",
@@ -125,6 +143,18 @@ TIMEOUTS = Section(
             duration(0.1, DAY),
             "Between two pieces of an answer or a tunnel.",
             into=(Timeouts, "stream_idle_s"),
+        ),
+        Key(
+            "transaction_grace",
+            duration(0, MINUTE),
+            "How long a transaction is remembered when its answer is out.",
+            into=(InboundSettings, "transaction_grace_s"),
+        ),
+        Key(
+            "used_transaction",
+            duration(1, DAY),
+            "How long a use of a route with once is remembered at least.",
+            into=(InboundSettings, "used_window_s"),
         ),
         Key("linger", duration(0, MINUTE), "Reading on after an early answer.", into=(Timeouts, "linger_s")),
         Key(

@@ -127,6 +127,24 @@ def text(expected: str, example: str, pattern: str = r"[^\x00-\x1f\x7f]+", *, lo
     return Value(expected=expected, example=example, parse=parse, json=json)
 
 
+def flag() -> Value[bool]:
+    """``true`` or ``false``."""
+
+    def parse(raw: str) -> bool:
+        if raw not in {"true", "false"}:
+            raise Unfit
+        return raw == "true"
+
+    return Value(
+        expected="true or false",
+        example="true",
+        parse=parse,
+        json={"anyOf": [{"enum": [False, True]}, {"enum": ["false", "true"]}]},
+        bare=frozenset({"bool", "str"}),
+        written=lambda value: "true" if value else "false",
+    )
+
+
 def choice(*, of: Sequence[T], later: Mapping[str, str] | None = None) -> Value[T]:
     """One of these, as ``str`` writes them. ``later``: words of a later release, and what to write for now."""
     words = {str(one): one for one in of}

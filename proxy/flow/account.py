@@ -11,6 +11,7 @@ from proxy.observe.catalog import METHODS, Decision, Direction
 from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.passage import Passage
 
 MAX_KINDS: Final = 1024
 """Kinds of exchange that are remembered, with the cells to count them in: routes x methods x statuses x reasons."""
@@ -30,6 +31,7 @@ class Facts:
     response_bytes = 0
     status = 0
     trace_id: bytes | None = None
+    passage: Passage | None = None  # where the transaction is remembered for what the app does next
 
     def __init__(self, head: RequestHead, started: float) -> None:
         self.head = head
@@ -66,6 +68,8 @@ class Account:
         permit = facts.permit
         rule, route = (permit.rule, permit.route) if permit is not None else ("", "")
         duration = now - facts.started
+        if facts.passage is not None:
+            facts.passage.leave(now)
         key = (facts.head.method, facts.status, rule, route, reason)
         cells = self._cells.get(key)
         if cells is None:

@@ -8,7 +8,7 @@ Our own time is what passed before the head went out, and what the callbacks of 
 
 from typing import Final
 
-from proxy.errors import BodyTooLarge, ProxyError, UpstreamReset
+from proxy.errors import ProxyError, UpstreamReset
 from proxy.flow.account import Account, Facts
 from proxy.flow.hold import CONTINUE, Hold
 from proxy.flow.runtime import Runtime
@@ -18,6 +18,7 @@ from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
+from proxy.tokens.facts import Facts as Shown
 from proxy.upstream.connection import Upstream
 from proxy.upstream.pool import Pool
 
@@ -74,6 +75,7 @@ class Exchange(Facts):
     away_s = 0.0  # off the hot path: waiting for a key, a token, a connection; not our own time
     learned = False  # a miss (an unknown key, no token yet) was already followed up
     hold: Hold | None = None  # where the body is read before it is forwarded
+    shown: Shown | None = None  # to the Grant, where a route has terms
     offer = b""  # the head as it goes upstream
     pool: Pool | None = None
     upstream: Upstream | None = None
@@ -119,19 +121,16 @@ class Exchange(Facts):
         """Take a piece of the request body."""
         self.request_bytes += len(data)
         self._out.append(chunk(data) if self.head.length is CHUNKED else data)
-        if self.hold is not None:
-            try:
-                self.hold.take(data)
-            except BodyTooLarge as error:
-                self.fail(error)
+        if self.hold is not None and (error := self.hold.take(data)) is not None:
+            self.fail(error)
 
     def body_end(self, end: EndOfMessage) -> None:
         """Take the end of the request body."""
         self.request_done = True
         if self.head.length is CHUNKED:
-            self._out.append(last_chunk(end.trailers))
+            self._out.append(last_chunk(() if self.hold or self.shown else end.trailers))  # nothing after the facts
         if self.hold is not None:
-            self.hold.end(self.runtime.clock())
+            self.hold.end(self.runtime.clock(), trailers=bool(end.trailers))
             self.away_s += self.hold.waited_s
 
     def wait_for_body(self, limit_bytes: int) -> None:

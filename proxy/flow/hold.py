@@ -12,7 +12,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Hold:
     """See the module. ``body`` is None until it is here; ``began`` and ``waited_s`` are on the caller's clock."""
 
-    __slots__ = ("_began", "_limit_bytes", "_pieces", "_size_bytes", "body", "pending", "waited_s")
+    __slots__ = ("_began", "_limit_bytes", "_pieces", "_size_bytes", "body", "pending", "trailers", "waited_s")
 
     def __init__(self, length: int | None, limit_bytes: int, began: float) -> None:
         """Begin; ``length`` is that of the head.
@@ -23,6 +23,7 @@ class Hold:
         """
         self.body: bytes | None = b"" if length == 0 else None
         self.pending = length != 0  # the steps have to be taken again once it is here
+        self.trailers = False
         self.waited_s = 0.0
         self._limit_bytes = limit_bytes
         self._pieces: list[bytes] = []
@@ -31,13 +32,18 @@ class Hold:
         self._add(length or 0)
         self._size_bytes = 0
 
-    def take(self, data: bytes) -> None:
-        """Take a piece. Raises BodyTooLarge."""
-        self._add(len(data))
+    def take(self, data: bytes) -> BodyTooLarge | None:
+        """Take a piece, or give the refusal of it."""
+        try:
+            self._add(len(data))
+        except BodyTooLarge as error:
+            return error
         self._pieces.append(data)
+        return None
 
-    def end(self, now: float) -> None:
-        """Take the end."""
+    def end(self, now: float, *, trailers: bool) -> None:
+        """Take the end, and whether fields came behind the body."""
+        self.trailers = trailers
         self.body = b"".join(self._pieces)
         self._pieces.clear()
         self.waited_s = now - self._began

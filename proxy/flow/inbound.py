@@ -9,14 +9,16 @@ import random
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
+from proxy.errors import BodyTooLarge, ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
 from proxy.flow.acquaintance import Acquaintances
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
+from proxy.flow.mark import set_mark
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
-from proxy.flow.trade import trade
+from proxy.flow.trade import facts_of, trade
+from proxy.flow.transaction import Transactions
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
@@ -24,14 +26,16 @@ from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
+from proxy.policy.binding import Undecided
 from proxy.policy.grant import Grant, admit, route_that_trades
+from proxy.policy.permit import Permit
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import GRACE_S, Proofs
-from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.carry import one_token
-from proxy.tokens.tts import TokenService
+from proxy.tokens.once import UsedTransactions
+from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
 
 LAST_S = 0.3
@@ -48,17 +52,17 @@ class Inbound:
         settings: InboundSettings,
         store: IdentityStore,
         contexts: TlsContexts,
-        authenticator: Authenticator,
+        transactions: Transactions,
         policy: Policy,
         pool: Pool,
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
-        token_service: TokenService | None = None,
     ) -> None:
         self.store = store
-        self.token_service = token_service
-        self.authenticator = authenticator
+        self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
+        self.transactions = transactions
+        self.authenticator = transactions.authenticator
         self.policy = policy
         self.pool = pool
         self.app_authority = f"{settings.app_host}:{settings.app_port}".encode()
@@ -178,9 +182,16 @@ class InboundConnection(Downstream):
             if not raw:
                 return
             exchange.token = token = inbound.authenticator.authenticate(raw, now)
-            exchange.permit = self._grant.permit(head.method, head.target, token, now)
+            exchange.permit = permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
+            if (passages := inbound.transactions.passages) is not None:
+                self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
+            if permit.once:  # last: whatever was refused before has used nothing
+                inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+        except Undecided as undecided:
+            self._show(exchange, undecided)
+            return
         except TokenUnknownKey as error:
             if exchange.learned:
                 exchange.fail(error)
@@ -204,12 +215,36 @@ class InboundConnection(Downstream):
         route = route_that_trades(self._grant, head.method, head.target, self.runtime.now())
         if route is None or route.ask is None:
             return one_token(brought)
-        host = self.transport.get_extra_info("peername") or ("",)
         limit_bytes = self.listener.settings.held_body_bytes
-        service = self._inbound.token_service
-        found = trade(exchange, route.ask, service, limit_bytes, str(host[0]), route.template.path)
+        service = self._inbound.transactions.service
+        found = trade(exchange, route.ask, service, limit_bytes, self._source(), route.template.path)
         if isinstance(found, bytes):
             return found
         if found is not None:
             self.listener.follow_up(self, exchange, found)
         return b""
+
+    def _show(self, exchange: Exchange, undecided: Undecided) -> None:
+        """Show the facts of a request to the Grant, and take the steps again; read the body before if it is one."""
+        if undecided.needs_body and exchange.hold is None:
+            try:
+                exchange.wait_for_body(self.listener.settings.held_body_bytes)
+            except BodyTooLarge as error:
+                exchange.fail(error)
+                return
+        if exchange.hold is None or exchange.hold.body is not None:
+            exchange.shown = facts_of(exchange, self._source())
+            self.on_request(exchange)
+
+    def _remember(self, exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
+        """Remember the transaction for what the app does next. Raises TransactionsFull."""
+        token, trace_id = exchange.token, exchange.trace_id
+        if token is None or trace_id is None:
+            raise RuntimeError("a request is remembered after it was authenticated")
+        kept = raw if permit.propagates else b""
+        exchange.passage = passage = passages.enter(trace_id, kept, token.txn, token.exp, self.runtime.clock())
+        exchange.head.lines = set_mark(exchange.head.lines, passage.mark)
+
+    def _source(self) -> str:
+        host = self.transport.get_extra_info("peername") or ("",)
+        return str(host[0])

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from proxy.errors import BadHost, ProxyError
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
+from proxy.flow.mark import take_mark
 from proxy.flow.offer import offer, trace
 from proxy.flow.owner import Owner
-from proxy.flow.trade import trade
+from proxy.flow.trade import Traded, trade
+from proxy.flow.transaction import Transactions
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
+from proxy.policy.settings import Propagation
 from proxy.tokens.carry import one_token
-from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
 
@@ -27,12 +29,12 @@ class Outbound:
         self,
         store: IdentityStore,
         destinations: Destinations,
-        token_service: TokenService | None,
+        transactions: Transactions,
         pool_of: Callable[[Destination], Pool],
     ) -> None:
         self.store = store
+        self.transactions = transactions
         self.destinations = destinations
-        self.token_service = token_service
         self.pool_of = pool_of
 
     def context(self) -> ssl.SSLContext | None:
@@ -78,6 +80,8 @@ class OutboundConnection(Downstream):
                     return
                 if raw:
                     own.append(b"Txn-Token: " + raw)
+            if outbound.transactions.passages is not None:
+                head.lines, _ = take_mark(head.lines)  # wherever it goes
             exchange.offer = offer(exchange, head.authority, own)
         except ProxyError as error:
             exchange.fail(error)
@@ -85,17 +89,21 @@ class OutboundConnection(Downstream):
         self.forward(exchange, outbound.pool_of(destination))
 
     def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:
-        """Give the token to send: the app's own, one from the service, or none; None while it is being asked for."""
+        """Give the token to send; empty for none, None while it is being asked for."""
         head = exchange.head
         ask = destination.ask
         brought = head.held.get(b"txn-token")
-        if brought is not None:
-            if ask is not None:
+        own = b"" if brought is None else one_token(brought)
+        found: Traded = own
+        if destination.narrow is not None or destination.propagate is not Propagation.NEVER:
+            found = self._outbound.transactions.token(exchange, destination, own)
+        if ask is not None:
+            if found == b"":
+                found = trade(
+                    exchange, ask, self._outbound.transactions.service, self.listener.settings.held_body_bytes
+                )
+            elif isinstance(found, bytes):
                 head.lines = ask.without(head.lines)
-            return one_token(brought)
-        if ask is None:
-            return b""
-        found = trade(exchange, ask, self._outbound.token_service, self.listener.settings.held_body_bytes)
         if found is None or isinstance(found, bytes):
             return found
         self.listener.follow_up(self, exchange, found)

@@ -35,6 +35,8 @@ RESCUES: dict[str, Rescue] = {
     # we cannot serve now
     "overloaded": Rescue(503, close=True, retry=True),
     "not_ready": _503,
+    "transactions_full": _503,
+    "used_transactions_full": _503,
     # the message
     "bad_request": _CLOSE_400,
     "bad_framing": _CLOSE_400,
@@ -80,6 +82,11 @@ RESCUES: dict[str, Rescue] = {
     "route_not_allowed": _403,
     "scope_missing": _403,
     "actor_not_allowed": _403,
+    "fact_unauthorised": _403,
+    "fact_mismatch": _403,
+    "transaction_replayed": _403,
+    "transaction_ambiguous": _403,
+    "transaction_mismatch": _403,
     "scope_beyond_grant": _403,
     "audience_beyond_grant": _403,
     "destination_unknown": _403,

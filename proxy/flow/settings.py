@@ -40,6 +40,11 @@ class InboundSettings:
     app_host: str
     app_port: int
     pool: PoolSettings = field(default_factory=PoolSettings)
+    transactions: int = 20_000  # with the app, or in their grace: twice the connections of the listener
+    transaction_bytes: int = 32 * 1024 * 1024  # of their tokens: 20 000 of 1.6 KB
+    transaction_grace_s: float = 2.0  # for what an app does when its answer is out: a log, an event
+    used_transactions: int = 50_000  # of routes that take each once: 10 MB; 14 a second for an hour
+    used_window_s: float = 3600.0  # as long as the longest token lives by default: what replaces one is within it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

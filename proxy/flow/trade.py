@@ -39,7 +39,7 @@ def trade(  # what it is asked with, what for, and the facts that the exchange d
             exchange.wait_for_body(limit_bytes)
         if exchange.hold is not None and exchange.hold.body is None:
             return None
-        want = ask.want(_facts(exchange, source, route), client)
+        want = ask.want(facts_of(exchange, source, route), client)
     raw = service.recall(want, exchange.runtime.now())
     if raw is not None:
         exchange.head.lines = ask.without(exchange.head.lines)
@@ -50,7 +50,8 @@ def trade(  # what it is asked with, what for, and the facts that the exchange d
     return service.obtain(want)
 
 
-def _facts(exchange: Exchange, source: str, route: str) -> Facts:
+def facts_of(exchange: Exchange, source: str, route: str = "") -> Facts:
+    """Give the facts of a request; ``source`` is the address of whoever sent it."""
     head, hold = exchange.head, exchange.hold
     return Facts(
         method=head.method,
@@ -60,4 +61,5 @@ def _facts(exchange: Exchange, source: str, route: str) -> Facts:
         peer=exchange.account.peer or "",
         route=route,
         body=hold.body if hold is not None else None,
+        trailers=hold is not None and hold.trailers,
     )

@@ -9,12 +9,20 @@ from collections.abc import Sequence
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.policy.actors import Actors, InvalidActor, parse_actors
 from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
+from proxy.policy.binding import compile_terms
 from proxy.policy.destinations import Destinations
 from proxy.policy.peers import InvalidPattern, parse_pattern
 from proxy.policy.permit import SEAL, Destination, Permit
 from proxy.policy.routes import Route
 from proxy.policy.rules import Policy, Rule
-from proxy.policy.settings import DestinationSettings, PolicySettings, Protection, RouteSettings, RuleSettings
+from proxy.policy.settings import (
+    DestinationSettings,
+    PolicySettings,
+    Propagation,
+    Protection,
+    RouteSettings,
+    RuleSettings,
+)
 from proxy.policy.template import InvalidTemplate, Template
 from proxy.tokens.ask import Ask, compile_ask
 from proxy.tokens.settings import AskSettings
@@ -26,6 +34,7 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749 3.3."""
 
 _DESTINATIONS = "outbound.destinations"
+_NEVER_LEAVES = "the token never leaves our trust domain: leave it out, or name a workload of ours"
 
 Errors = list[tuple[str, str]]
 
@@ -124,8 +133,16 @@ def _route(
     except InvalidTemplate as error:
         errors.append((f"{path}.match", str(error)))
         return None
-    permit = Permit(seal=SEAL, rule=rule.name, route=template.path)
-    return Route(template=template, scopes=frozenset(settings.scopes), permit=permit, actors=actors, ask=ask)
+    terms = compile_terms(f"{path}.facts", settings.facts, template.path, errors)
+    permit = Permit(
+        seal=SEAL,
+        rule=rule.name,
+        route=template.path,
+        once=str(template) if settings.once else "",
+        propagates=settings.propagate,
+    )
+    scopes = frozenset(settings.scopes)
+    return Route(template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, terms=terms)
 
 
 def _route_ask(path: str, settings: RouteSettings, errors: Errors) -> Ask | None:
@@ -194,7 +211,29 @@ def _destination(path: str, settings: DestinationSettings, trust_domain: str, er
         spiffe_id=spiffe_id,
         in_domain=in_domain,
         ask=ask,
+        propagate=_propagation(path, settings, in_domain=in_domain, errors=errors),
+        narrow=_narrow(f"{path}.narrow", settings, in_domain=in_domain, errors=errors),
     )
+
+
+def _propagation(path: str, settings: DestinationSettings, *, in_domain: bool, errors: Errors) -> Propagation:
+    if settings.propagate is not Propagation.NEVER and not in_domain:
+        errors.append((f"{path}.propagate", _NEVER_LEAVES))
+    return settings.propagate
+
+
+def _narrow(path: str, settings: DestinationSettings, *, in_domain: bool, errors: Errors) -> frozenset[str] | None:
+    if settings.narrow is None:
+        return None
+    if not in_domain:
+        errors.append((path, _NEVER_LEAVES))
+    _check_scopes(path, settings.narrow, errors)
+    beyond = sorted(set(settings.token.scope if settings.token is not None else ()) - set(settings.narrow))
+    if beyond:
+        errors.append(
+            (path, f"token.scope asks for {' '.join(beyond)}, and this lets it not through: widen this, or ask less")
+        )
+    return frozenset(settings.narrow)
 
 
 def _authority(path: str, raw: str, errors: Errors) -> Authority | None:
@@ -227,8 +266,7 @@ def _destination_ask(path: str, settings: AskSettings | None, *, in_domain: bool
     if settings is None:
         return None
     if not in_domain:
-        message = "the token never leaves our trust domain: leave it out, or name a workload of ours"
-        errors.append((f"{path}.scope", message))
+        errors.append((f"{path}.scope", _NEVER_LEAVES))
     return _ask(path, settings, errors, routed=False)
 
 

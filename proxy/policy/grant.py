@@ -8,8 +8,8 @@ The order of the questions is also what a refusal tells. Everyone who gets one h
 token that was verified, so it learns only of itself. First of the connection (``GrantEnded``), then of its token
 (``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``). Only a
 token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that needs another scope
-(``ScopeMissing``) or another actor (``ActorNotAllowed``), and only among the routes of its own Grant: rules for other
-peers are not in its table at all.
+(``ScopeMissing``), another actor (``ActorNotAllowed``) or other facts (``FactMismatch``), and only among the routes of
+its own Grant: rules for other peers are not in its table at all.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,23 @@ from proxy.errors import (
     ActorNotAllowed,
     AmbiguousPath,
     AudienceBeyondGrant,
-    Denied,
+    FactMismatch,
+    FactUnauthorised,
+    FactUnusable,
     GrantEnded,
     PeerNotAllowed,
+    ProxyError,
     RouteNotAllowed,
     ScopeBeyondGrant,
     ScopeMissing,
 )
 from proxy.identity.peer import Peer
+from proxy.policy.binding import Undecided
 from proxy.policy.permit import Permit
 from proxy.policy.routes import Alternatives, Route, RouteTable
 from proxy.policy.rules import Policy
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.facts import Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +51,18 @@ class Grant:
     routes: RouteTable
     trades: bool = False
 
-    def permit(self, method: bytes, target: bytes, token: TxnToken, now: float) -> Permit:
+    def permit(self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None) -> Permit:
         """Return the Permit of a request with this verified token. ``target`` is in origin-form.
+
+        ``facts`` are shown where a route has terms, and only there: without them no such route gives its Permit.
 
         Raises:
             GrantEnded: close the connection.
             AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
             AmbiguousPath: the path can be read in two ways.
             RouteNotAllowed, ScopeMissing, ActorNotAllowed: no rule allows it, or not with this token.
+            FactUnusable, FactUnauthorised, FactMismatch: the rule wants facts to equal ``tctx``, and they do not.
+            Undecided: no refusal; call again with ``facts``.
 
         """
         if not now < self.until:  # written so that a NaN ends the grant too
@@ -67,10 +76,13 @@ class Grant:
         for alternatives in self.routes.find(method, target):
             for route in alternatives:
                 if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
-                    permit = permit or route.permit
+                    if route.terms is not None and not met(alternatives, route, token, facts):
+                        continue
+                    if permit is None or route.permit.once:  # of several readings, one that takes it once decides
+                        permit = route.permit
                     break
             else:
-                raise _missing(alternatives, scopes)
+                raise _missing(alternatives, token, facts)
         if permit is None:
             raise RouteNotAllowed("no route of this connection's rules matches")
         return permit
@@ -126,7 +138,32 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
     )
 
 
-def _missing(alternatives: Alternatives, scopes: frozenset[str]) -> Denied:
+def met(alternatives: Alternatives, route: Route, token: TxnToken, facts: Facts | None) -> bool:
+    """Whether the terms of this one of the alternatives are met. Raises Undecided."""
+    return _refusal(alternatives, route, token, facts) is None
+
+
+def _refusal(alternatives: Alternatives, route: Route, token: TxnToken, facts: Facts | None) -> ProxyError | None:
+    if route.terms is None:
+        return None
+    if facts is None:
+        raise Undecided(needs_body=any(each.terms is not None and each.terms.needs_body for each in alternatives))
+    facts.route = route.template.path
+    try:
+        route.terms.check(facts, token.tctx)
+    except (FactUnusable, FactUnauthorised, FactMismatch) as error:
+        return error
+    return None
+
+
+def _missing(alternatives: Alternatives, token: TxnToken, facts: Facts | None) -> ProxyError:
+    """Tell what would help: the fact, where scopes and actors suffice; then the actor; then the scopes of the first."""
+    scopes = token.scopes
+    for route in alternatives:
+        if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
+            refusal = _refusal(alternatives, route, token, facts)
+            if refusal is not None:
+                return refusal
     for route in alternatives:
         if route.scopes <= scopes:
             return ActorNotAllowed(f"the rule {route.permit.rule!r} does not name who acts in this token")

@@ -3,7 +3,7 @@
 from dataclasses import InitVar, dataclass
 
 from proxy.identity.spiffe_id import SpiffeId
-from proxy.policy.settings import Protection
+from proxy.policy.settings import Propagation, Protection
 from proxy.tokens.ask import Ask
 
 SEAL = object()
@@ -15,7 +15,7 @@ class Destination:
     """Whom the app may call, how it is reached, and whether the transaction's token goes there.
 
     ``port`` None: any port. ``in_domain``: a workload of our own trust domain, the only kind that may see the token.
-    ``ask`` None: never ask the token service for one.
+    ``ask`` None: never ask the token service for one. ``narrow`` None: the transaction's token goes as it is.
     """
 
     name: str
@@ -27,6 +27,8 @@ class Destination:
     spiffe_id: SpiffeId | None
     in_domain: bool
     ask: Ask | None
+    propagate: Propagation = Propagation.NEVER
+    narrow: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +36,16 @@ class Permit:
     """This request may go on, by this rule.
 
     Inbound: the name of the rule and the route's template, both ours and few enough for a metric label. Outbound:
-    the name of the destination, an empty route, and the destination.
+    the name of the destination, an empty route, and the destination. ``once``: the
+    route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next.
     """
 
     seal: InitVar[object]
     rule: str
     route: str
     destination: Destination | None = None
+    once: str = ""
+    propagates: bool = True
 
     def __post_init__(self, seal: object) -> None:
         if seal is not SEAL:

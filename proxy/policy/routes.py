@@ -20,6 +20,7 @@ from typing import Final
 
 from proxy.errors import AmbiguousPath
 from proxy.policy.actors import Actors
+from proxy.policy.binding import Terms
 from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
@@ -44,6 +45,7 @@ class Route:
     permit: Permit
     actors: Actors | None = None
     ask: Ask | None = None
+    terms: Terms | None = None
 
 
 class RouteTable:
@@ -171,4 +173,9 @@ def _needed(alternatives: list[Route]) -> Alternatives:
 
 
 def _covers(before: Route, route: Route) -> bool:
-    return before.scopes <= route.scopes and before.actors in {None, route.actors} and before.ask == route.ask
+    return (
+        before.scopes <= route.scopes
+        and before.actors in {None, route.actors}
+        and before.terms in {None, route.terms}
+        and before.ask == route.ask
+    )

@@ -1,6 +1,7 @@
 """Policy as it is written: strings, before ``compile`` has understood them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy.tokens.settings import AskSettings
@@ -11,11 +12,16 @@ class RouteSettings:
     """One ``{match: "GET /orders/{id}", scopes: [...]}``.
 
     ``exchange``: the edge of the mesh; the token that the request brings is traded for a transaction token.
+    ``facts``: by members of ``tctx``, the names of the facts that have to equal them. ``once``: each transaction is
+    taken once. ``propagate``: whether destinations that ask for it get its token.
     """
 
     match: str
     scopes: tuple[str, ...] = ()
     exchange: AskSettings | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    once: bool = False
+    propagate: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +74,22 @@ class Protection(StrEnum):
     PLAIN = "plain"  # http, unprotected; only where the operator says so by name
 
 
+class Propagation(StrEnum):
+    """How a request of the app that has no token is known to belong to a transaction (``tokens/passage.py``)."""
+
+    NEVER = "never"
+    TRACESTATE = "tracestate"  # by our mark alone
+    TRACEPARENT = "traceparent"  # by our mark, or where it did not come by the trace id
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DestinationSettings:
     """One entry of ``outbound.destinations``.
 
     ``host`` is what the app calls: a name, or ``name:port`` (without a port, any port). ``address`` is
     ``host:port`` to dial. A destination in our own trust domain gets the transaction's token; any other never does.
-    ``token``: what to ask the token service for when the app brought no token; None means never ask.
+    ``token``: what to ask the token service for when the app brought no token; None means never ask. ``narrow``: the
+    most that a token of a transaction may hold there; None means that it goes as it is.
     """
 
     host: str
@@ -82,3 +97,5 @@ class DestinationSettings:
     protection: Protection = Protection.MTLS
     spiffe_id: str | None = None
     token: AskSettings | None = None
+    propagate: Propagation = Propagation.NEVER
+    narrow: tuple[str, ...] | None = None

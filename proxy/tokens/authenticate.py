@@ -25,7 +25,7 @@ def _uncounted(*_: object) -> None:
 class Authenticator:
     """Authenticates tokens against the newest keys, and forgets what it knows when those change."""
 
-    __slots__ = ("_cache", "_clock", "_expect", "_keys", "_on_hit", "_on_miss", "_on_verify", "_recall", "_skew_s")
+    __slots__ = ("_cache", "_clock", "_expect", "_keys", "_on_hit", "_on_miss", "_on_verify", "_recall", "skew_s")
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Authenticator:
         self._recall = cache.recall
         self._keys = keys
         self._expect = Expect.of(settings)
-        self._skew_s = settings.skew_s
+        self.skew_s = settings.skew_s
         self._on_hit = on_hit
         self._on_miss = on_miss
         self._on_verify = on_verify
@@ -62,7 +62,7 @@ class Authenticator:
         if token is None:
             return self._verify(raw, now)
         self._on_hit()
-        if now >= token.exp + self._skew_s:
+        if now >= token.exp + self.skew_s:
             raise TokenExpired("exp has passed")
         return token
 

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from binascii import a2b_base64, b2a_base64
+from decimal import Decimal
 from typing import Any, Final
 
 MAX_DEPTH: Final = 32
@@ -48,8 +49,14 @@ def encode_base64url(value: bytes) -> bytes:
     return b2a_base64(value, newline=False).rstrip(b"=\n").translate(bytes.maketrans(b"+/", b"-_"))
 
 
-def read_json_object(raw: bytes) -> dict[str, Any]:
-    """Read one JSON object.
+class Inexact(float):
+    """A number that was written with more than a double holds: two readers may have two of it."""
+
+    __slots__ = ()
+
+
+def read_json_object(raw: bytes, *, exactly: bool = False) -> dict[str, Any]:
+    """Read one JSON object; ``exactly`` marks the numbers that are ``Inexact``.
 
     Raises:
         ValueError: it is not an object, or it could be read in two ways.
@@ -58,7 +65,7 @@ def read_json_object(raw: bytes) -> dict[str, Any]:
     text = str(raw, "utf-8")
     if text.count("{") + text.count("[") > MAX_DEPTH:
         _check_depth(text)
-    value = _DECODER.decode(text)
+    value = (_EXACT_DECODER if exactly else _DECODER).decode(text)
     if type(value) is not dict:
         raise ValueError("JSON is not an object")
     if _SURROGATE_ESCAPE.search(text):
@@ -99,10 +106,18 @@ def _real(text: str) -> float:
     return value
 
 
+def _exact_real(text: str) -> float:
+    value = _real(text)
+    return value if Decimal(text) == Decimal(repr(value)) else Inexact(value)
+
+
 def _constant(_name: str) -> float:
     raise ValueError("JSON has no NaN and no Infinity")
 
 
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_real, parse_constant=_constant
+)
+_EXACT_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_exact_real, parse_constant=_constant
 )

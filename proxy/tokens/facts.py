@@ -14,6 +14,11 @@
 
 ``optional`` and a blank before it make a fact optional. One that is not there, or could be read in two ways (a field or
 a parameter that is repeated, a body with a member twice, a path with two readings), is refused and never guessed.
+
+The app reads the request again, with a reader that we do not know. So what some reader takes for the same name counts
+as a repetition: ``x_user`` for ``x-user`` (CGI, WSGI), ``Q`` and ``q[]`` for ``q`` (ASP.NET, PHP), the member
+``Quantity`` for ``quantity`` (Go); and a number with more digits than a double holds is refused. ``null`` is as good as
+not there.
 """
 
 import json
@@ -22,7 +27,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.errors import FactUnusable
-from proxy.tokens.encoding import read_json_object
+from proxy.tokens.encoding import Inexact, read_json_object
 
 MAX_FACT_CHARS: Final = 1024
 """Of one fact: it rides in a token, through every hop's head."""
@@ -35,13 +40,19 @@ SECRET_FIELDS: Final = frozenset({"authorization", "proxy-authorization", "cooki
 
 _WORDS: Final = frozenset({"method", "route", "source", "peer"})
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,5}")
 _HOW: Final = (
     "write method, route, source, peer, path:NAME, query:NAME, header:NAME, body:/POINTER or literal:TEXT; "
     "an optional one begins with optional and a blank"
 )
 _OPTIONAL: Final = "optional "
+_JSON: Final = re.compile(
+    rb"application/(?:[a-z0-9.!#$&^_-]+\+)?json[ \t]*(?:;[ \t]*charset=(?:utf-8|\"utf-8\")[ \t]*)?", re.IGNORECASE
+)
+"""RFC 8259 section 8.1 knows no other encoding, but some readers obey a charset."""
+
+_UNDERSCORED: Final = str.maketrans(" .", "__")  # PHP
 _ESCAPES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _LONE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -53,10 +64,11 @@ class InvalidFact(ValueError):
 class Facts:
     """The facts of one request. ``target`` is in origin-form, ``lines`` are its fields as ``name: value``.
 
-    ``body`` is None until it was read whole; ``route`` and ``peer`` are empty where there is none.
+    ``body`` is None until it was read whole, ``trailers`` tells whether fields came behind it; ``route`` and ``peer``
+    are empty where there is none.
     """
 
-    __slots__ = ("_json", "body", "lines", "method", "peer", "route", "source", "target")
+    __slots__ = ("_json", "body", "lines", "method", "peer", "route", "source", "target", "trailers")
 
     def __init__(
         self,
@@ -68,6 +80,7 @@ class Facts:
         peer: str = "",
         route: str = "",
         body: bytes | None = None,
+        trailers: bool = False,
     ) -> None:
         self.method = method
         self.target = target
@@ -76,12 +89,18 @@ class Facts:
         self.peer = peer
         self.route = route
         self.body = body
+        self.trailers = trailers
         self._json: Mapping[str, Any] | None = None
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of a field; ``name`` in lower case."""
         length = len(name) + 1
         return [line[length:].strip() for line in self.lines if line[:length].lower() == name + b":"]
+
+    def spellings(self, name: bytes) -> int:
+        """Return how many fields some reader takes for ``name``, which is in lower case."""
+        wanted, length = name.replace(b"_", b"-") + b":", len(name) + 1
+        return sum(line[:length].lower().replace(b"_", b"-") == wanted for line in self.lines)
 
     def document(self) -> Mapping[str, Any]:
         """Return the JSON object that the body is. Raises FactUnusable."""
@@ -90,13 +109,15 @@ class Facts:
         return self._json
 
     def _read(self) -> Mapping[str, Any]:
-        kinds = [value.partition(b";")[0].strip().lower() for value in self.values(b"content-type")]
-        if len(kinds) != 1 or not (kinds[0] == b"application/json" or kinds[0].endswith(b"+json")):
-            raise FactUnusable("a fact is taken from the body, and its Content-Type is not JSON")
+        kinds = self.values(b"content-type")
+        if len(kinds) != 1 or not _JSON.fullmatch(kinds[0]):
+            raise FactUnusable("a fact is taken from the body, and its Content-Type is not JSON in UTF-8")
         if any(value.lower() != b"identity" for value in self.values(b"content-encoding")):
             raise FactUnusable("a fact is taken from the body, and it is compressed")
+        if self.trailers:
+            raise FactUnusable("a fact is taken from the body, and fields come behind it")
         try:
-            return read_json_object(self.body or b"")
+            return read_json_object(self.body or b"", exactly=True)
         except ValueError as error:
             raise FactUnusable("the body is not a JSON object, or can be read in two ways") from error
 
@@ -158,8 +179,8 @@ def _header(name: str) -> Callable[[Facts], str | None]:
 
     def get(facts: Facts) -> str | None:
         values = facts.values(field)
-        if len(values) > 1:
-            raise FactUnusable(f"the field {lower} is repeated")
+        if len(values) > 1 or facts.spellings(field) > len(values):
+            raise FactUnusable(f"the field {lower} is repeated, or stands there in another spelling")
         return _text(values[0], f"the field {lower}") or None if values else None
 
     return get
@@ -168,21 +189,29 @@ def _header(name: str) -> Callable[[Facts], str | None]:
 def _query(name: str) -> Callable[[Facts], str | None]:
     if not name:
         raise InvalidFact("query: names a parameter, as query:action")
+    folded = _folded(name)
 
     def get(facts: Facts) -> str | None:
         _, _, query = facts.target.partition(b"?")
         if b";" in query:  # to some readers a separator
             raise FactUnusable("a fact is taken from the query, and it has a ; in it")
-        found = []
+        found, likely = [], 0
         for part in query.split(b"&"):
             key, _, value = part.partition(b"=")
-            if _decoded(key.replace(b"+", b" "), "the query") == name:
+            called = _decoded(key.replace(b"+", b" "), "the query")
+            likely += _folded(called) == folded
+            if called == name:
                 found.append(_decoded(value.replace(b"+", b" "), "the query"))
-        if len(found) > 1:
-            raise FactUnusable(f"the parameter {name} is repeated")
+        if len(found) > 1 or likely > len(found):
+            raise FactUnusable(f"the parameter {name} is repeated, or stands there in another spelling")
         return found[0] if found else None
 
     return get
+
+
+def _folded(name: str) -> str:
+    """Return a parameter's name as the most careless reader has it: PHP cuts it at [ or NUL, ASP.NET folds case."""
+    return name.lstrip().partition("\0")[0].partition("[")[0].casefold().translate(_UNDERSCORED)
 
 
 def _path(name: str) -> Callable[[Facts], str | None]:
@@ -205,22 +234,42 @@ def _path(name: str) -> Callable[[Facts], str | None]:
 
 
 def _body(pointer: str) -> Callable[[Facts], Any]:
-    if not _POINTER.fullmatch(pointer):
+    if not POINTER.fullmatch(pointer):
         raise InvalidFact("body: names a JSON pointer, as body:/order/quantity")
-    steps = [step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/")]
+    steps = steps_of(pointer)
 
     def get(facts: Facts) -> Any:
-        value: Any = facts.document()
-        for step in steps:
-            if isinstance(value, dict):
-                value = value.get(step)
-            elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
-                value = value[int(step)]
-            else:
-                return None
+        value = value_at(facts.document(), steps, alone=f"body:{pointer}")
+        if _is_inexact(value):
+            raise FactUnusable(f"body:{pointer} is a number with more digits than a double holds")
         return value
 
     return get
+
+
+def steps_of(pointer: str) -> tuple[str, ...]:
+    """Return the reference tokens of a JSON pointer (RFC 6901 section 4)."""
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))
+
+
+def value_at(document: Any, steps: Sequence[str], *, alone: str = "") -> Any:
+    """Return what the steps of a pointer lead to; None where it is not there, or null.
+
+    Raises:
+        FactUnusable: ``alone`` is its name for people, and a member stands there in another spelling as well.
+
+    """
+    value = document
+    for step in steps:
+        if isinstance(value, dict):
+            if alone and sum(name.casefold() == step.casefold() for name in value) > (step in value):
+                raise FactUnusable(f"{alone} stands there in another spelling")
+            value = value.get(step)
+        elif isinstance(value, list) and _INDEX.fullmatch(step) and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
 
 
 _GETTERS: Final[Mapping[str, Callable[[str], Callable[[Facts], Any]]]] = {
@@ -229,6 +278,14 @@ _GETTERS: Final[Mapping[str, Callable[[str], Callable[[Facts], Any]]]] = {
     "path": _path,
     "body": _body,
 }
+
+
+def _is_inexact(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_inexact, value.values()))
+    if isinstance(value, list):
+        return any(map(_is_inexact, value))
+    return isinstance(value, Inexact)
 
 
 def _decoded(raw: bytes, where: str) -> str:

@@ -188,3 +188,16 @@ def test_a_jwt_svid_without_an_agent() -> None:
     assert "tokens.service.jwt_svid_audience: needs the Workload API" in only(text)
     without = "\n".join(line for line in text.splitlines() if not line.startswith("identity:"))
     assert not problems(without, {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/agent/api.sock"})
+
+
+def test_what_is_narrowed_needs_a_service() -> None:
+    """Somebody has to narrow it."""
+    text = WHO + OUTBOUND.replace("spiffe_id:", "narrow: [a], spiffe_id:", 1) + "tokens: {keys: jwks.json}\n"
+    assert "outbound.destinations[0].narrow: needs a token service to ask" in only(text)
+
+
+def test_what_is_propagated_has_to_come_in() -> None:
+    """A workload that only calls works on nobody's request."""
+    text = WHO + OUTBOUND.replace("spiffe_id:", "propagate: traceparent, spiffe_id:", 1)
+    assert "outbound.destinations[0].propagate: is about requests that came in by this sidecar" in only(text)
+    assert not problems(WHO + INBOUND + OUTBOUND.replace("spiffe_id:", "propagate: tracestate, spiffe_id:", 1))

@@ -1,5 +1,7 @@
 """What is refused before it can decide anything: every error at once, each with its place and the way out."""
 
+from typing import Any
+
 import pytest
 from support.policy import AUDIENCE, EDGE, rule
 
@@ -9,6 +11,7 @@ from proxy.policy.permit import Destination
 from proxy.policy.settings import (
     DestinationSettings,
     PolicySettings,
+    Propagation,
     Protection,
     RouteSettings,
     RuleSettings,
@@ -224,3 +227,32 @@ def test_all_errors_of_destinations_are_told_at_once() -> None:
         "token.scope",
         "token.scope",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"spiffe_id": "spiffe://other.org/x", "propagate": Propagation.TRACEPARENT}, "propagate", "never leaves"),
+        ({"spiffe_id": "spiffe://other.org/x", "narrow": ("a",)}, "narrow", "never leaves"),
+        ({"protection": Protection.PLAIN, "spiffe_id": None, "narrow": ("a",)}, "narrow", "never leaves"),
+        ({"narrow": ("a b",)}, "narrow[0]", "RFC 6749"),
+        ({"narrow": ("a",), "token": AskSettings(scope=("a", "b"))}, "narrow", "token.scope asks for b"),
+    ],
+)
+def test_what_of_a_transaction_may_go_there(changes: dict[str, Any], path: str, message: str) -> None:
+    """Only to workloads of ours; and what is asked for has to fit through."""
+    given = {"host": "x", "address": "x:1", "spiffe_id": "spiffe://example.org/x"} | changes
+    with pytest.raises(PolicyErrors) as refused:
+        compile_destinations([DestinationSettings(**given)], "example.org")
+    assert any(f"[0].{path}" in where and message in what for where, what in refused.value.errors)
+
+
+def test_facts_of_a_route_that_cannot_be_meant() -> None:
+    """Told with their place, beside every other mistake."""
+    route = RouteSettings(match="GET /x/{id}", facts={"a": "path:other", "b": "nonsense"})
+    with pytest.raises(PolicyErrors) as refused:
+        compile_policy(PolicySettings(rules=(RuleSettings(name="r", peers=("spiffe://td/x",), routes=(route,)),)), "td")
+    assert {where for where, _ in refused.value.errors} == {
+        "policy[0].routes[0].facts.a",
+        "policy[0].routes[0].facts.b",
+    }

@@ -2,14 +2,16 @@
 
 import math
 import re
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from support.policy import NOW, UNTIL, grant, peer, policy, rule, token
+from support.policy import EDGE, NOW, UNTIL, grant, peer, policy, rule, token
 
 from proxy.errors import (
     AmbiguousPath,
     AudienceBeyondGrant,
+    FactMismatch,
+    FactUnauthorised,
     GrantEnded,
     PeerNotAllowed,
     ProxyError,
@@ -17,8 +19,10 @@ from proxy.errors import (
     ScopeBeyondGrant,
     ScopeMissing,
 )
-from proxy.policy.grant import admit
-from proxy.policy.settings import Ambiguity
+from proxy.policy.binding import Undecided
+from proxy.policy.grant import Grant, admit
+from proxy.policy.settings import Ambiguity, RouteSettings, RuleSettings
+from proxy.tokens.facts import Facts
 
 ORDERS = rule(
     "edge may order",
@@ -169,3 +173,75 @@ def test_a_refusal_says_nothing_that_came_from_outside() -> None:
         with pytest.raises(ProxyError) as caught:
             one.permit(method, target, with_token, NOW)
         assert "evil" not in str(caught.value).lower()
+
+
+def bound(*routes: RouteSettings, scopes: tuple[str, ...] = ("a", "b")) -> Grant:
+    """Admit the edge under one rule with these routes."""
+    return grant(RuleSettings(name="bound", peers=(EDGE,), scopes=scopes, routes=routes))
+
+
+def shown(body: bytes = b"", target: bytes = b"/x/1") -> Facts:
+    """The facts of a request with a JSON body."""
+    return Facts(method=b"POST", target=target, lines=[b"Content-Type: application/json"], body=body)
+
+
+def test_a_route_with_terms_gives_no_permit_without_facts() -> None:
+    """Nor does one that has them among alternatives; the scopes are asked for first, and tell nothing of facts."""
+    one = bound(RouteSettings(match="POST /x/{id}", scopes=("a",), facts={"id": "path:id"}))
+    with pytest.raises(Undecided) as undecided:
+        one.permit(b"POST", b"/x/1", token("a"), NOW)
+    assert not undecided.value.needs_body
+    with pytest.raises(ScopeMissing):
+        one.permit(b"POST", b"/x/1", token("b"), NOW)
+    body = bound(RouteSettings(match="POST /x/{id}", facts={"q": "body:/q"}))
+    with pytest.raises(Undecided) as undecided:
+        body.permit(b"POST", b"/x/1", token(), NOW)
+    assert undecided.value.needs_body
+
+
+def test_facts_have_to_equal_those_of_the_token() -> None:
+    """With the template of the route, not with what the caller says of it."""
+    one = bound(RouteSettings(match="POST /x/{id}", facts={"id": "path:id"}))
+    good, other = replace(token(), tctx={"id": 1}), replace(token(), tctx={"id": 2})
+    assert one.permit(b"POST", b"/x/1", good, NOW, shown()).rule == "bound"
+    with pytest.raises(FactMismatch):
+        one.permit(b"POST", b"/x/1", other, NOW, shown())
+    with pytest.raises(FactUnauthorised):
+        one.permit(b"POST", b"/x/1", token(), NOW, shown())
+
+
+def test_alternatives_with_facts() -> None:
+    """One of them has to be satisfied; a refusal is that of the first whose scopes suffice."""
+    one = bound(
+        RouteSettings(match="POST /x/{id}", scopes=("a",), facts={"id": "path:id"}),
+        RouteSettings(match="POST /x/{id}", scopes=("b",)),
+    )
+    wrong = replace(token("a"), tctx={"id": 2})
+    with pytest.raises(FactMismatch):
+        one.permit(b"POST", b"/x/1", wrong, NOW, shown())
+    assert one.permit(b"POST", b"/x/1", replace(wrong, scopes=frozenset({"a", "b"})), NOW, shown())
+    assert one.permit(b"POST", b"/x/1", token("b"), NOW), "whose scopes lead past the facts needs none"
+
+
+def test_a_route_that_asks_for_less_facts_is_not_dropped_for_one_that_asks_for_more() -> None:
+    """Rules are alternatives: what one binds, another may leave free; the order of the file changes nothing."""
+    strict = rule_of("strict", RouteSettings(match="POST /x/{id}", facts={"id": "path:id"}))
+    free = rule_of("free", RouteSettings(match="POST /x/{id}"))
+    assert grant(free, strict).permit(b"POST", b"/x/1", token(), NOW).rule == "free"
+    assert grant(strict, free).permit(b"POST", b"/x/1", token(), NOW, shown()).rule == "free"
+
+
+def rule_of(name: str, route: RouteSettings) -> RuleSettings:
+    """A rule of one route."""
+    return RuleSettings(name=name, peers=(EDGE,), scopes=(), routes=(route,))
+
+
+def test_of_several_readings_the_one_that_is_used_once_decides() -> None:
+    """A path with two readings is no way around it."""
+    one = grant(
+        rule_of("free", RouteSettings(match="GET /files/{name}")),
+        rule_of("once", RouteSettings(match="GET /files/{name}/pay", once=True)),
+        allow=[Ambiguity.ENCODED_SLASH],
+    )
+    assert one.permit(b"GET", b"/files/a", token(), NOW).once == ""
+    assert one.permit(b"GET", b"/files/a%2Fpay", token(), NOW).once == "GET /files/{name}/pay"

@@ -12,6 +12,7 @@ from proxy.tokens.encoding import (
     MAX_DEPTH,
     MAX_INTEGER,
     MAX_NUMBER_CHARS,
+    Inexact,
     decode_base64url,
     encode_base64url,
     read_json_object,
@@ -165,3 +166,27 @@ def test_number_n_and_n_plus_1() -> None:
     for number in (longest + b"1", b"1" * (MAX_NUMBER_CHARS + 1)):
         with pytest.raises(ValueError, match="longer"):
             read_json_object(b'{"a":' + number + b"}")
+
+
+@pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        ("12.5", True),
+        ("12.50", True),
+        ("1e2", True),
+        ("0.1", True),
+        ("0.30000000000000004", True),
+        ("100.0", True),
+        ("100.00000000000000001", False),
+        ("0.1000000000000000055511151231257827", False),
+        ("9007199254740993.0", False),
+        ("1e-400", False),
+    ],
+)
+def test_numbers_with_more_digits_than_a_double_are_marked(text: str, *, exact: bool) -> None:
+    """Where that is asked for; their value is the same."""
+    raw = b'{"n":[%b]}' % text.encode()
+    value = read_json_object(raw, exactly=True)["n"][0]
+    assert isinstance(value, Inexact) is not exact
+    assert value == read_json_object(raw)["n"][0]
+    assert type(read_json_object(raw)["n"][0]) is float

@@ -129,3 +129,52 @@ def test_nothing_but_a_refusal(target: bytes, body: bytes, name: str) -> None:
     """Random requests have the fact, or are refused."""
     with contextlib.suppress(FactUnusable):
         value(name, facts(b"/" + target, body, [*JSON, b"a: " + body]))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "lines", "body"),
+    [
+        ("query:q", b"/x?q=1&Q=2", (), b""),
+        ("query:q", b"/x?Q=2", (), b""),
+        ("query:q", b"/x?q=1&q%5B%5D=2", (), b""),
+        ("query:q", b"/x?q=1&q[0]=2", (), b""),
+        ("query:a_b", b"/x?a_b=1&a.b=2", (), b""),
+        ("query:a_b", b"/x?a_b=1&a+b=2", (), b""),
+        ("query:q", b"/x?q=1&%20q=2", (), b""),
+        ("query:q", b"/x?q=1&q%00=2", (), b""),
+        ("header:x-user", b"/x", (b"X-User: 1", b"X_User: 2"), b""),
+        ("header:x-user", b"/x", (b"x_user: 2",), b""),
+        ("body:/q", b"/x", (), b'{"q":1,"Q":2}'),
+        ("body:/q", b"/x", (), b'{"Q":2}'),
+        ("body:/k", b"/x", (), '{"k":1,"\u212a":2}'.encode()),
+        ("body:/s", b"/x", (), '{"s":1,"\u017f":2}'.encode()),
+        ("body:/a/q", b"/x", (), b'{"a":{"q":1},"A":{"q":2}}'),
+        ("body:/q", b"/x", (), b'{"q":0.1000000000000000001}'),
+        ("body:/q", b"/x", (), b'{"q":{"x":[0.1000000000000000001]}}'),
+    ],
+)
+def test_what_some_reader_takes_for_it(name: str, target: bytes, lines: tuple[bytes, ...], body: bytes) -> None:
+    """Names in another spelling, numbers with too many digits: refused, for optional facts too."""
+    found = Facts(method=b"GET", target=target, lines=[b"Content-Type: application/json", *lines], body=body)
+    for written in (name, f"optional {name}"):
+        with pytest.raises(FactUnusable):
+            parse_fact(written, routed=True).of(found)
+
+
+@pytest.mark.parametrize(
+    "kind", [b"application/json", b"Application/JSON ; charset=UTF-8", b'a/b+json;charset="utf-8"']
+)
+def test_json_by_any_of_its_names(kind: bytes) -> None:
+    """In UTF-8 alone, and with no field behind it."""
+    good = kind if kind.startswith((b"A", b"ap")) else b"application/b+json"
+    found = Facts(method=b"GET", target=b"/x", lines=[b"Content-Type: " + good], body=b'{"q":1}')
+    assert parse_fact("body:/q", routed=True).of(found) == 1
+    for bad in (b"application/json; charset=utf-16", b"application/json; charset=utf-8; x=1", b"text/json", b"json"):
+        with pytest.raises(FactUnusable):
+            parse_fact("body:/q", routed=True).of(
+                Facts(method=b"GET", target=b"/x", lines=[b"Content-Type: " + bad], body=b'{"q":1}')
+            )
+    with pytest.raises(FactUnusable):
+        parse_fact("body:/q", routed=True).of(
+            Facts(method=b"GET", target=b"/x", lines=[b"Content-Type: " + good], body=b'{"q":1}', trailers=True)
+        )

@@ -1,0 +1,61 @@
+"""Which transactions were used already, where a route takes each of them once (specs 1.13).
+
+One ``txn`` may stand in several tokens, for a replacement keeps it and may live longer (specs 1.12). So a use is
+remembered until the token has ended, and for at least ``window_s``: a token that replaces it does not open the route
+again. Of each use 16 bytes are kept, whatever the ``txn``: the bound of entries is one of memory.
+
+When the bound is reached, nobody passes who cannot be told from one who was here: refused, and never forgotten early.
+The store is of one process and begins empty. There is one process today; several would have to share it.
+"""
+
+import heapq
+from hashlib import sha256
+
+from proxy.errors import TransactionReplayed, UsedTransactionsFull
+
+_DIGEST_BYTES = 16
+"""Two of a billion transactions share one by chance in 10^20 cases; nobody but the token service chooses a ``txn``."""
+
+
+class UsedTransactions:
+    """See the module; at most ``max_entries``. ``now`` and ``exp`` are Unix time."""
+
+    __slots__ = ("_due", "_max_entries", "_until", "_window_s")
+
+    def __init__(self, max_entries: int, window_s: float) -> None:
+        self._max_entries = max_entries
+        self._window_s = window_s
+        self._until: dict[bytes, float] = {}
+        self._due: list[tuple[float, bytes]] = []  # a heap; an entry is looked at when its time comes
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def use(self, route: str, txn: str, exp: float, now: float) -> None:
+        """Note that ``txn`` is used on ``route``; ``exp`` is when its token is refused for its age.
+
+        Raises:
+            TransactionReplayed: it was used there before.
+            UsedTransactionsFull: nothing more can be remembered, so nothing more is let through.
+
+        """
+        self._forget(now)
+        key = sha256(f"{route}\n{txn}".encode()).digest()[:_DIGEST_BYTES]
+        until = max(exp, now + self._window_s)
+        known = self._until.get(key)
+        if known is not None:
+            self._until[key] = max(known, exp)  # as long as any token of it that was seen here
+            raise TransactionReplayed("this transaction was used on this route before, and the route takes each once")
+        if len(self._until) >= self._max_entries:
+            raise UsedTransactionsFull(f"all {self._max_entries} places for used transactions are taken")
+        self._until[key] = until
+        heapq.heappush(self._due, (until, key))
+
+    def _forget(self, now: float) -> None:
+        while self._due and self._due[0][0] <= now:
+            _, key = heapq.heappop(self._due)
+            until = self._until[key]
+            if until <= now:
+                del self._until[key]
+            else:
+                heapq.heappush(self._due, (until, key))

@@ -1,0 +1,90 @@
+"""An app that works for each request by calling another, as apps with a tracing library do: it copies no token."""
+
+import http.client
+import json
+import secrets
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+
+from support.apps import App
+
+Outgoing = dict[str, str]
+"""The fields of the call that the app makes."""
+
+
+def full(fields: dict[str, str]) -> Outgoing:
+    """Pass on the trace as W3C Trace Context says: the same trace id, a span of its own, ``tracestate`` as it is."""
+    kept = {"tracestate": fields["tracestate"]} if "tracestate" in fields else {}
+    return traceparent_alone(fields) | kept
+
+
+def traceparent_alone(fields: dict[str, str]) -> Outgoing:
+    """Pass on ``traceparent``, and nothing else: an older library."""
+    return {"traceparent": f"00-{fields['traceparent'].split('-')[1]}-{secrets.token_hex(8)}-01"}
+
+
+def nothing(_: dict[str, str]) -> Outgoing:
+    """Pass on nothing: an app without tracing."""
+    return {}
+
+
+class TracingApp:
+    """The app; ``passes_on`` makes the fields of its call from those of the request.
+
+    ``/wait/...`` calls only when ``release`` is set; ``/quiet/...`` calls nobody. It answers with the status, the
+    reason and the token of the call.
+    """
+
+    def __init__(self) -> None:
+        self.passes_on: Callable[[dict[str, str]], Outgoing] = full
+        self.port_of_sidecar = 0
+        self.called = "ledger"
+        self.release = threading.Event()
+        self.waiting = threading.Semaphore(0)
+        self.seen: list[dict[str, str]] = []
+        app = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                fields = {name.lower(): value for name, value in self.headers.items()}
+                app.seen.append(fields)
+                if self.path.startswith("/wait"):
+                    app.waiting.release()
+                    app.release.wait(10)
+                told = {} if self.path.startswith("/quiet") else app.call(app.passes_on(fields))
+                text = json.dumps(told).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+        self.server = App(Handler)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.server.port
+
+    def call(self, fields: Outgoing) -> dict[str, object]:
+        """Call the other app through the sidecar."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port_of_sidecar, timeout=10)
+        try:
+            connection.request("GET", "/entries/1", headers={"Host": self.called, **fields})
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+        finally:
+            connection.close()
+        got = {name.lower(): value for name, value in found.get("fields", [])}
+        return {"status": answer.status, "reason": found.get("reason", ""), "fields": got}
+
+    def close(self) -> None:
+        """End it."""
+        self.release.set()
+        self.server.close()
