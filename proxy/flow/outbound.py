@@ -15,7 +15,6 @@ from proxy.flow.transaction import Transactions
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
-from proxy.policy.settings import Propagation
 from proxy.tokens.carry import one_token
 from proxy.upstream.pool import Pool
 
@@ -94,9 +93,9 @@ class OutboundConnection(Downstream):
         ask = destination.ask
         brought = head.held.get(b"txn-token")
         own = b"" if brought is None else one_token(brought)
-        found: Traded = own
-        if destination.narrow is not None or destination.propagate is not Propagation.NEVER:
-            found = self._outbound.transactions.token(exchange, destination, own)
+        if ask is None and not destination.settles:  # nearly every destination
+            return own
+        found: Traded = self._outbound.transactions.token(exchange, destination, own) if destination.settles else own
         if ask is not None:
             if found == b"":
                 found = trade(

@@ -213,6 +213,7 @@ def _destination(path: str, settings: DestinationSettings, trust_domain: str, er
         ask=ask,
         propagate=_propagation(path, settings, in_domain=in_domain, errors=errors),
         narrow=_narrow(f"{path}.narrow", settings, in_domain=in_domain, errors=errors),
+        settles=settings.narrow is not None or settings.propagate is not Propagation.NEVER,
     )
 
 

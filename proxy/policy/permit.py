@@ -16,6 +16,7 @@ class Destination:
 
     ``port`` None: any port. ``in_domain``: a workload of our own trust domain, the only kind that may see the token.
     ``ask`` None: never ask the token service for one. ``narrow`` None: the transaction's token goes as it is.
+    ``settles``: one of the two is there, so that the transaction has to be looked at.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Destination:
     ask: Ask | None
     propagate: Propagation = Propagation.NEVER
     narrow: frozenset[str] | None = None
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
