@@ -10,10 +10,12 @@ from loadtest.scenarios.watch import Growth, Sample, descriptors
 def test_descriptors_of_a_process_that_we_started() -> None:
     """Those of its session; three more when it opens three."""
     script = (
-        "import os,sys\nsys.stdin.readline()\n[os.dup(0) for _ in range(3)]\nprint(1, flush=True)\nsys.stdin.readline()"
+        "import os,sys\nprint(0, flush=True)\nsys.stdin.readline()\n[os.dup(0) for _ in range(3)]\n"
+        "print(1, flush=True)\nsys.stdin.readline()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", script], start_new_session=True, **pipes) as child:  # type: ignore[call-overload]
+        child.stdout.readline()  # it has started: nothing of the interpreter's own is open any more
         before = descriptors(child.pid)
         child.stdin.write(b"\n")
         child.stdin.flush()
