@@ -125,7 +125,7 @@ def test_a_long_body_is_never_held() -> None:
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert peak < 1024 * KIB
+        assert peak < 4096 * KIB  # a quarter of it: whatever else the process does meanwhile counts, too
 
 
 @pytest.mark.parametrize("start", [b"", HEAD, HEAD + b"X: ", b"GET /"])

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 import grpc
+import grpc._channel  # else it is loaded late, when another user may not be able to read its folder
 from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from spiffe._proto import workload_pb2 as pb
 
