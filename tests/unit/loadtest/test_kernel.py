@@ -1,7 +1,7 @@
 """What is read from /proc."""
 
-import os
-import time
+import subprocess
+import sys
 
 import pytest
 
@@ -41,11 +41,27 @@ def test_memory_is_read_in_megabytes_by_its_whole_name() -> None:
     assert kernel.megabytes(lines, "VmHWM") == 0.0
 
 
+WORK = """
+import os, sys, time
+print(0, flush=True)
+sys.stdin.readline()
+end = time.thread_time() + 0.1
+while time.thread_time() < end:
+    pass
+print(1, flush=True)
+sys.stdin.readline()
+"""
+
+
 def test_cpu_time_is_that_of_the_whole_session() -> None:
-    """Our own session includes us, and works meanwhile."""
-    session = os.getsid(0)
-    assert os.getpid() in kernel.session(session)
-    before, end = kernel.cpu_s(session), time.thread_time() + 0.05
-    while time.thread_time() < end:
-        pass
-    assert kernel.cpu_s(session) - before > 0.03
+    """A session of its own: what ends meanwhile in ours would take its time with it."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", WORK], start_new_session=True, **pipes) as child:  # type: ignore[call-overload]
+        child.stdout.readline()
+        assert kernel.session(child.pid) == [child.pid]
+        before = kernel.cpu_s(child.pid)
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert 0.09 < kernel.cpu_s(child.pid) - before < 1
+        child.communicate(b"\n")
