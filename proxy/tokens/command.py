@@ -83,7 +83,7 @@ def unverified(raw: bytes) -> dict[str, Any]:
         claims = read_json_object(decode_base64url(raw.split(b".")[1]))
     except ValueError as error:
         raise TokenMalformed("the claims are not a JSON object in base64url, or can be read in two ways") from error
-    return {"header": header, "claims": claims, "sha256": sha256(raw).hexdigest()}
+    return {"header": dict(header), "claims": claims, "sha256": sha256(raw).hexdigest()}
 
 
 def moment(text: str) -> float:

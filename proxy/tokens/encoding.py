@@ -14,6 +14,8 @@ from binascii import a2b_base64, b2a_base64
 from decimal import Decimal
 from typing import Any, Final
 
+from proxy.tokens.inexact import Inexact
+
 MAX_DEPTH: Final = 32
 """Nested objects and arrays. Claims need four or five; a parser that recurses needs a bound far below its stack."""
 
@@ -47,12 +49,6 @@ def decode_base64url(raw: bytes) -> bytes:
 def encode_base64url(value: bytes) -> bytes:
     """Encode as base64url without padding."""
     return b2a_base64(value, newline=False).rstrip(b"=\n").translate(bytes.maketrans(b"+/", b"-_"))
-
-
-class Inexact(float):
-    """A number that was written with more than a double holds: two readers may have two of it."""
-
-    __slots__ = ()
 
 
 def read_json_object(raw: bytes, *, exactly: bool = False) -> dict[str, Any]:

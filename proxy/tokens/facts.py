@@ -27,7 +27,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from proxy.errors import FactUnusable
-from proxy.tokens.encoding import Inexact, read_json_object
+from proxy.tokens.encoding import read_json_object
+from proxy.tokens.inexact import Inexact
 
 MAX_FACT_CHARS: Final = 1024
 """Of one fact: it rides in a token, through every hop's head."""

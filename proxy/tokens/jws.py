@@ -6,7 +6,9 @@ but the token goes on to the app byte for byte, and the app's library might. The
 is read (``crit``, ``b64``, and the marks of a JWE).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -22,18 +24,42 @@ MAX_HEADER_CHARS: Final = 2048
 MAX_SIGNATURE_CHARS: Final = 1366
 """1024 bytes: the signature of the longest RSA key that we take."""
 
+MAX_KNOWN_HEADERS: Final = 64
+"""An issuer writes one for each of its keys. Only those of tokens that verified are kept: nobody else can fill it."""
+
 _REFUSED_PARAMETERS: Final = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c", "enc", "zip"})
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A JOSE header that was read: its parameters, the algorithm that ``alg`` means, and ``kid``."""
+
+    parameters: Mapping[str, Any]
+    algorithm: str
+    kid: str | None
+
+
+_KNOWN: Final[dict[bytes, Header]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJws:
     """The parts of a JWS whose signature nobody has looked at; ``verified`` gives the payload."""
 
-    header: dict[str, Any]
-    algorithm: str
-    kid: str | None
-    _signed: bytes = field(repr=False)
+    _header: Header
+    _raw_header: bytes = field(repr=False)
+    _signing_input: bytes = field(repr=False)
     _signature: bytes = field(repr=False)
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """The parameters of the JOSE header."""
+        return self._header.parameters
+
+    @property
+    def kid(self) -> str | None:
+        """Which key is said to have signed it."""
+        return self._header.kid
 
     def verified(self, keys: KeySet) -> bytes:
         """Return the payload, once a key of ours says so.
@@ -42,14 +68,18 @@ class UnverifiedJws:
             TokenUnknownKey, TokenAlgorithmRefused, TokenBadSignature, TokenMalformed: as their docstrings say.
 
         """
-        key = keys.find(self.kid)
-        if key.algorithm != self.algorithm:
+        key = keys.find(self._header.kid)
+        if key.algorithm != self._header.algorithm:
             raise TokenAlgorithmRefused("alg is not the one of the key")
         try:
-            key.check(self._signature, self._signed)
+            key.check(self._signature, self._signing_input)
         except InvalidSignature:
             raise TokenBadSignature from None
-        return _decode(self._signed[self._signed.index(b".") + 1 :])
+        if self._raw_header not in _KNOWN:
+            if len(_KNOWN) >= MAX_KNOWN_HEADERS:
+                _KNOWN.clear()
+            _KNOWN[self._raw_header] = self._header
+        return _decode(self._signing_input[len(self._raw_header) + 1 :])
 
 
 def read_jws(raw: bytes) -> UnverifiedJws:
@@ -61,35 +91,38 @@ def read_jws(raw: bytes) -> UnverifiedJws:
     """
     if raw.count(b".") != 2:
         raise TokenMalformed("a compact JWS has three parts")
-    signed, _, raw_signature = raw.rpartition(b".")
-    header = _read_header(signed[: signed.index(b".")])
+    signing_input, _, raw_signature = raw.rpartition(b".")
+    raw_header = signing_input[: signing_input.index(b".")]
+    header = _KNOWN.get(raw_header)
+    if header is None:
+        header = _read_header(raw_header)
     if len(raw_signature) > MAX_SIGNATURE_CHARS:
         raise TokenMalformed(f"the signature is longer than {MAX_SIGNATURE_CHARS} characters")
-    algorithm, kid = header.get("alg"), header.get("kid")
-    if not isinstance(algorithm, str) or not (isinstance(kid, str) or "kid" not in header):
-        raise TokenMalformed("alg is missing, or alg or kid is not a string")
-    meant = ALGORITHM_OF.get(algorithm)
-    if meant is None:
-        raise TokenAlgorithmRefused("alg is not a signature that we verify")
-    return UnverifiedJws(header, meant, kid, signed, _decode(raw_signature))
+    return UnverifiedJws(header, raw_header, signing_input, _decode(raw_signature))
 
 
-def verify_jws(raw: bytes, keys: KeySet) -> tuple[dict[str, Any], bytes]:
+def verify_jws(raw: bytes, keys: KeySet) -> tuple[Mapping[str, Any], bytes]:
     """Return header and payload of a JWS that one of ``keys`` has signed. Raises as ``read_jws`` and ``verified``."""
     jws = read_jws(raw)
     return jws.header, jws.verified(keys)
 
 
-def _read_header(raw_header: bytes) -> dict[str, Any]:
+def _read_header(raw_header: bytes) -> Header:
     if len(raw_header) > MAX_HEADER_CHARS:
         raise TokenMalformed(f"the header is longer than {MAX_HEADER_CHARS} characters")
     try:
-        header = read_json_object(decode_base64url(raw_header))
+        parameters = read_json_object(decode_base64url(raw_header))
     except ValueError as error:
         raise TokenMalformed("the header is not JSON in base64url, or can be read in two ways") from error
-    if not _REFUSED_PARAMETERS.isdisjoint(header):
+    if not _REFUSED_PARAMETERS.isdisjoint(parameters):
         raise TokenMalformed("the header has a parameter that is refused: crit, b64, a key, or the marks of a JWE")
-    return header
+    algorithm, kid = parameters.get("alg"), parameters.get("kid")
+    if not isinstance(algorithm, str) or not (isinstance(kid, str) or "kid" not in parameters):
+        raise TokenMalformed("alg is missing, or alg or kid is not a string")
+    meant = ALGORITHM_OF.get(algorithm)
+    if meant is None:
+        raise TokenAlgorithmRefused("alg is not a signature that we verify")
+    return Header(MappingProxyType(parameters), meant, kid)
 
 
 def _decode(raw_part: bytes) -> bytes:

@@ -12,11 +12,11 @@ from proxy.tokens.encoding import (
     MAX_DEPTH,
     MAX_INTEGER,
     MAX_NUMBER_CHARS,
-    Inexact,
     decode_base64url,
     encode_base64url,
     read_json_object,
 )
+from proxy.tokens.inexact import Inexact
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

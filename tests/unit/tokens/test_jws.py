@@ -20,6 +20,7 @@ from proxy.errors import (
     TokenMalformed,
     TokenUnknownKey,
 )
+from proxy.tokens import jws
 from proxy.tokens.encoding import decode_base64url, encode_base64url
 from proxy.tokens.jws import MAX_HEADER_CHARS, MAX_SIGNATURE_CHARS, read_jws, verify_jws
 from proxy.tokens.keys import KeySet
@@ -348,3 +349,31 @@ def test_wimse_examples(shared_testdata: Path) -> None:
     header, _ = verify_jws(wpt, KeySet.parse(compact_json({"keys": [holder]})))
     assert header["typ"] == "wpt+jwt"
     assert verdict(wpt, json.loads(published[1])) == TokenAlgorithmRefused.reason
+
+
+def test_a_header_that_is_known_spares_only_its_reading() -> None:
+    """With the header of a token that verified: another's signature, another key set and a cut payload are refused."""
+    good = MINT.sign(MINT.header(x5t="known"), b"{}")
+    assert verify_jws(good, KEYS) == verify_jws(good, KEYS)
+    header, payload, signature = good.split(b".")
+    forged = MINT.forger().sign(MINT.header(x5t="known"), b"{}")
+    assert forged.split(b".")[0] == header
+    for raw in (forged, b".".join([header, payload + b"AA", signature]), b".".join([header, payload, b"AAAA"])):
+        with pytest.raises(TokenBadSignature):
+            verify_jws(raw, KEYS)
+    with pytest.raises(TokenUnknownKey):
+        verify_jws(good, KeySet.parse(TokenMint(kid="other").jwks()))
+    with pytest.raises(TypeError):
+        read_jws(good).header["alg"] = "none"  # type: ignore[index]
+
+
+def test_only_headers_of_verified_tokens_are_kept() -> None:
+    """Whoever has no key of the issuer fills nothing, and an issuer of endless headers no more than the bound."""
+    jws._KNOWN.clear()
+    for number in range(100):
+        with pytest.raises(TokenBadSignature):
+            verify_jws(MINT.forger().sign(MINT.header(x5t=str(number)), b"{}"), KEYS)
+    assert not jws._KNOWN
+    for number in range(jws.MAX_KNOWN_HEADERS + 1):
+        verify_jws(MINT.sign(MINT.header(x5t=str(number)), b"{}"), KEYS)
+        assert len(jws._KNOWN) == number % jws.MAX_KNOWN_HEADERS + 1
