@@ -5,7 +5,8 @@
 # has 3.5, where it costs a part of that. Both stages must have the same base: the environment is copied between them.
 
 FROM python:3.13-slim-trixie AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# OPTIMIZE, in both stages: bytecode without docstrings, 1 MB less in memory. Nothing here rests on an assert.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONOPTIMIZE=2
 WORKDIR /source
 COPY pyproject.toml README.md ./
 COPY proxy proxy
@@ -30,11 +31,12 @@ LABEL org.opencontainers.image.title="svidecar" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The image of Python comes without the bytecode of the standard library. On a read-only file system each start, and
 # each health check, would compile it anew.
-RUN ["python", "-m", "compileall", "-q", "-x", "site-packages|idlelib|tkinter|turtledemo|pydoc_data", "/usr/local/lib/python3.13"]
+RUN ["python", "-OO", "-m", "compileall", "-q", "-x", "site-packages|idlelib|tkinter|turtledemo|pydoc_data", "/usr/local/lib/python3.13"]
 COPY --from=build /opt/svidecar /opt/svidecar
 # SAFEPATH, NOUSERSITE: no module is ever taken from the working directory or a home.
 ENV PATH=/opt/svidecar/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONOPTIMIZE=2 \
     PYTHONSAFEPATH=1 \
     PYTHONNOUSERSITE=1
 # A number, so that runAsNonRoot can see that it is not 0; this one, because rules that lead a pod's traffic through its

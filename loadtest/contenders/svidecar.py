@@ -47,7 +47,10 @@ def prepare(_program: str, site: Site) -> Pair:
 def _command(site: Site, side: str, text: str, pinned: Path) -> Command:
     path = site.directory / f"svidecar-{side}.yaml"
     path.write_text(text)
-    environment = {"OPENSSL_CONF": str(pinned), "PYTHONPATH": str(site.tree or os.environ.get(TREE) or PLAIN)}
+    built = site.tree or os.environ.get(TREE)
+    environment = {"OPENSSL_CONF": str(pinned), "PYTHONPATH": str(built or PLAIN)}
+    if built:
+        environment["PYTHONOPTIMIZE"] = "2"  # as in the image
     run = (sys.executable, "-P", "-m", "proxy", "run", "--config", str(path))  # -P: not the working directory's
     return Command(f"svidecar {side}", run, environment)
 

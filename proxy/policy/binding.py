@@ -15,11 +15,11 @@ against it, so that whoever holds the token can do that, and nothing like it. Th
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from proxy.errors import FactMismatch, FactUnauthorised
 from proxy.tokens.facts import MAX_FACTS, POINTER, Fact, Facts, InvalidFact, parse_fact, steps_of, value_at
+from proxy.tokens.numeral import same_number
 
 _PLAIN_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
@@ -99,7 +99,7 @@ def reads_as(text: str, value: Any) -> bool:
     if isinstance(value, bool):
         return text == ("true" if value else "false")
     if isinstance(value, int | float) and _PLAIN_NUMBER.fullmatch(text):
-        return Decimal(text) == Decimal(repr(value))
+        return same_number(text, repr(value))
     return False
 
 

@@ -11,10 +11,9 @@ import json
 import math
 import re
 from binascii import a2b_base64, b2a_base64
-from decimal import Decimal
 from typing import Any, Final
 
-from proxy.tokens.inexact import Inexact
+from proxy.tokens.numeral import Inexact, same_number
 
 MAX_DEPTH: Final = 32
 """Nested objects and arrays. Claims need four or five; a parser that recurses needs a bound far below its stack."""
@@ -104,7 +103,7 @@ def _real(text: str) -> float:
 
 def _exact_real(text: str) -> float:
     value = _real(text)
-    return value if Decimal(text) == Decimal(repr(value)) else Inexact(value)
+    return value if same_number(text, repr(value)) else Inexact(value)
 
 
 def _constant(_name: str) -> float:

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from proxy.errors import FactUnusable
 from proxy.tokens.encoding import read_json_object
-from proxy.tokens.inexact import Inexact
+from proxy.tokens.numeral import Inexact
 
 MAX_FACT_CHARS: Final = 1024
 """Of one fact: it rides in a token, through every hop's head."""

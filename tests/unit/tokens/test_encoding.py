@@ -16,7 +16,7 @@ from proxy.tokens.encoding import (
     encode_base64url,
     read_json_object,
 )
-from proxy.tokens.inexact import Inexact
+from proxy.tokens.numeral import Inexact
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
