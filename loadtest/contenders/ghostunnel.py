@@ -16,6 +16,7 @@ def prepare(program: str, site: Site) -> Pair:
     calls = {
         "egress": [
             *(program, "client", "--listen", _at(ports.egress), "--target", _at(ports.dial), "--verify-uri", ORDERS),
+            *("--override-server-name", "orders"),  # it always compares a DNS name too
             *_tls(site, site.material.edge, status[0]),
         ],
         "ingress": [
