@@ -12,7 +12,7 @@ from proxy.authority.issue import EXCHANGE, ClientRules, Rules, issue
 from proxy.authority.issuers import IssuerSettings, Subjects
 from proxy.authority.keys import jwks, make_key, sign
 from proxy.authority.refusal import TokenRefused
-from proxy.authority.subject import ACCESS_TOKEN, ID_TOKEN, JWT, SELF_SIGNED, IssuerRules
+from proxy.authority.subject import ACCESS_TOKEN, ID_TOKEN, JWT, SELF_SIGNED, Brought, IssuerRules
 from proxy.errors import KeysUnavailable, TokenExpired, UpstreamDown
 from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import SpiffeId
@@ -83,11 +83,11 @@ class Bench:
             svid=self.svid,
         )
 
-    def svid(self, raw: bytes, now: float) -> tuple[str, float]:
-        """Read a JWT-SVID."""
+    def svid(self, raw: bytes, now: float) -> Brought:
+        """Read a JWT-SVID of a workload that may ask for one thing."""
         if b"expired" in raw:
             raise TokenExpired
-        return f"spiffe://{TD}/batch", now + 60
+        return Brought(sub=f"spiffe://{TD}/batch", exp=now + 60, scopes=frozenset({"orders.read"}))
 
     async def ask(self, token: str, kind: str = ACCESS_TOKEN, who: str = EDGE, **form: str) -> dict[str, Any]:
         """Bring a token; give the claims of what it was traded for."""
@@ -234,10 +234,11 @@ async def test_self_signed() -> None:
 
 
 async def test_a_jwt_svid() -> None:
-    """Of another workload, where this one may bring such."""
+    """Of another workload, where this one may bring such; it carries what that workload may ask for itself."""
     bench = Bench()
     token = access(TokenMint(kid="svid"), "JWT", iss=ABSENT)
     assert (await bench.ask(token, JWT))["sub"] == f"spiffe://{TD}/batch"
+    assert await refused(bench, token, JWT, scope="orders.write") == "invalid_scope"
     assert await refused(bench, "expired.a.b", JWT) == "invalid_request"
     assert await refused(bench, token, JWT, ORDERS) == "invalid_request"
 
