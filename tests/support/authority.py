@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.secrecy import listen_to
 from support.sidecar import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +83,7 @@ def running_authority(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(**environ)
     )
     made = RunningAuthority(process, folder)
+    listen_to(f"authority in {folder.name}", lambda: made.log)
     assert process.stdout is not None
     stdout = process.stdout
     reader = threading.Thread(target=lambda: made.lines.extend(stdout), daemon=True)
