@@ -55,7 +55,12 @@ class Subjects:
         self._issuers: Mapping[str, tuple[IssuerRules, KeyStore]] = {
             one.rules.issuer: (
                 one.rules,
-                KeyStore(TokenSettings(audience=one.rules.audience, keys=one.keys), fetch, now),
+                KeyStore(
+                    TokenSettings(audience=one.rules.audience, keys=one.keys),
+                    fetch,
+                    now,
+                    name=f"keys of {one.rules.issuer}",
+                ),
             )
             for one in settings
         }
@@ -128,7 +133,6 @@ class Subjects:
         try:
             return self._verified(kind, raw, rules, keys, now)
         except TokenUnknownKey as error:
-            keys.check_learned()
             raise TokenRefused("invalid_request", "no key of that issuer has signed the subject token") from error
         except TokenRefusal as error:
             raise TokenRefused("invalid_request", f"the subject token is refused: {error.reason}") from error
