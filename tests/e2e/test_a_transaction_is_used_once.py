@@ -74,6 +74,7 @@ def test_the_bound_fails_closed(mesh: Mesh, app: App, orders: Sidecar) -> None:
         assert [wire.ask("POST", "/pay", token).status for token in tokens[:5]] == [200] * 5
         answer = wire.ask("POST", "/pay", tokens[5])
         assert (answer.status, answer.reason, answer.get("retry-after")) == (503, "used_transactions_full", "1")
+        assert orders.metric("svidecar_transaction_memory_ratio", memory="used") == 1
         assert wire.ask("POST", "/pay", tokens[0]).reason == "transaction_replayed"
         assert wire.ask("GET", "/free", tokens[5]).status == 200
     assert len(app.requests) == 6
