@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.mesh import Mesh, mesh_in
+from support.tts import Service
 
 
 @pytest.fixture(scope="module")
@@ -11,3 +12,11 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """A trust domain in a folder of its own; every process in it ends with the file."""
     with mesh_in(tmp_path_factory.mktemp("mesh")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def service(mesh: Mesh) -> Iterator[Service]:
+    """A Transaction Token Service of the mesh that answers what a test wants."""
+    made = Service(mesh)
+    yield made
+    made.close()
