@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from support.domain import Domain, domain_in
 from support.mesh import Mesh, mesh_in
 from support.tts import Service
 
@@ -20,3 +21,10 @@ def service(mesh: Mesh) -> Iterator[Service]:
     made = Service(mesh)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def domain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
+    """A trust domain with a real authority, whose workloads stand in the file's ``WORKLOADS``."""
+    with domain_in(tmp_path_factory.mktemp("domain"), request.module.WORKLOADS) as made:
+        yield made

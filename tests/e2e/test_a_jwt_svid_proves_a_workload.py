@@ -5,12 +5,11 @@ Both are for the token service alone (its issuer identifier), and say no more th
 
 import os
 import sys
-from collections.abc import Iterator
 
 import httpx
 import pytest
 from support.authority import call
-from support.domain import Domain, claims_of, domain_in
+from support.domain import Domain, claims_of
 from support.mesh import orders_at, outbound
 from support.sidecar import Sidecar, wait_until
 from support.tracing import WorkingApp
@@ -44,18 +43,9 @@ TRADED = ", ".join(
 
 
 @pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
-    """The domain of the file."""
-    with domain_in(tmp_path_factory.mktemp("domain"), WORKLOADS) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def app(domain: Domain) -> WorkingApp:
     """The app behind all."""
-    made = WorkingApp()
-    domain.also_close(made.close)
-    return made
+    return domain.working_app()
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.authority import environment
-from support.domain import Domain, domain_in
+from support.domain import Domain
 from support.mesh import outbound
 from support.secrecy import leaks
 
@@ -20,13 +19,6 @@ workloads:
   - {{name: batch, scopes: [orders.read], {SELECTORS}}}
 """
 BODY = outbound('host: orders, address: "127.0.0.1:1", spiffe_id: spiffe://example.org/orders')
-
-
-@pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
-    """The domain of the file."""
-    with domain_in(tmp_path_factory.mktemp("domain"), WORKLOADS) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.domain import Domain, claims_of, domain_in
+from support.domain import Domain, claims_of
 from support.mesh import orders_at, outbound
 from support.sidecar import Sidecar
-from support.tracing import WorkingApp, copied, full, traceparent_alone
+from support.tracing import copied, full, traceparent_alone
 
 WORKLOADS = """
 workloads:
@@ -36,13 +36,6 @@ policy:
 EDGE_ROUTE = "exchange: {scope: [orders.write, stock.read, pay.write, ledger.write], details: {order: path:id}}"
 
 
-@pytest.fixture(scope="module")
-def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Domain]:
-    """The domain of the file."""
-    with domain_in(tmp_path_factory.mktemp("domain"), WORKLOADS) as made:
-        yield made
-
-
 class Chain:
     """Five sidecars with their apps, by name."""
 
@@ -50,14 +43,12 @@ class Chain:
         self.domain = domain
         self.sidecars: dict[str, Sidecar] = {}
         self.apps = {
-            "edge": WorkingApp(orders=("/orders/7", full)),
-            "orders": WorkingApp(stock=("/items/7", full), payments=("/payments/7", copied)),
-            "payments": WorkingApp(ledger=("/entries/7", traceparent_alone)),
-            "ledger": WorkingApp(),
-            "stock": WorkingApp(),
+            "edge": domain.working_app(orders=("/orders/7", full)),
+            "orders": domain.working_app(stock=("/items/7", full), payments=("/payments/7", copied)),
+            "payments": domain.working_app(ledger=("/entries/7", traceparent_alone)),
+            "ledger": domain.working_app(),
+            "stock": domain.working_app(),
         }
-        for app in self.apps.values():
-            domain.also_close(app.close)
         self.begin("ledger", "payments", "/entries/{id}", "scopes: [ledger.write]", more='actors: ["agent-*"]')
         self.begin("stock", "orders", "/items/{id}", "scopes: [stock.read]", scopes="[stock.read]")
         self.begin("payments", "orders", "/payments/{id}", "scopes: [pay.write]", self.to("ledger", "traceparent"))

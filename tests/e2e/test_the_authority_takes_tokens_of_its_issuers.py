@@ -84,9 +84,7 @@ def domain(tmp_path_factory: pytest.TempPathFactory, login: Login) -> Iterator[D
 @pytest.fixture(scope="module")
 def app(domain: Domain) -> WorkingApp:
     """The app behind the edge."""
-    made = WorkingApp()
-    domain.also_close(made.close)
-    return made
+    return domain.working_app()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from support.load import Load
 from support.mesh import orders_at, outbound
 from support.sidecar import Sidecar, wait_until
 from support.tokens import TokenMint
-from support.tracing import WorkingApp, full
+from support.tracing import full
 from support.wire import Reply
 
 from proxy.authority.keys import sign
@@ -57,9 +57,7 @@ class Chain:
 
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
-        self.app, app = WorkingApp(orders=("/orders/7", full)), WorkingApp()
-        for one in (self.app, app):
-            domain.also_close(one.close)
+        self.app, app = domain.working_app(orders=("/orders/7", full)), domain.working_app()
         self.orders = domain.start("orders", ORDERS.format(app=app.port) + domain.tokens)
         to_orders = orders_at(self.orders) + ", propagate: tracestate"
         self.edge = domain.start("edge", EDGE.format(app=self.app.port) + domain.tokens + outbound(to_orders))

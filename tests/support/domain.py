@@ -12,6 +12,7 @@ from support.authority import RunningAuthority, running_authority
 from support.mesh import Mesh
 from support.pki import Svid
 from support.tokens import TokenMint
+from support.tracing import Ask, WorkingApp
 
 LOGIN = "https://login.example.com"
 LOGIN_MINT = TokenMint(kid="login", audience="https://shop.example.com")
@@ -55,6 +56,12 @@ class Domain(Mesh):
         context.load_verify_locations(folder / "svid_bundle.pem")
         context.load_cert_chain(folder / "svid.pem", folder / "svid_key.pem")
         return context
+
+    def working_app(self, **asks: Ask) -> WorkingApp:
+        """Start an app that works for each request by asking others."""
+        app = WorkingApp(**asks)
+        self.also_close(app.close)
+        return app
 
     @property
     def tokens(self) -> str:

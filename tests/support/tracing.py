@@ -60,12 +60,7 @@ class TracingApp:
                     app.waiting.release()
                     app.release.wait(10)
                 told = {} if self.path.startswith("/quiet") else app.call(app.passes_on(fields))
-                text = json.dumps(told).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                _answer(self, told)
 
         self.server = App(Handler)
 
@@ -97,13 +92,17 @@ def copied(fields: dict[str, str]) -> Outgoing:
     return {"Txn-Token": fields["txn-token"]}
 
 
+Ask = tuple[str, Callable[[dict[str, str]], Outgoing]]
+"""A path, and what of the fields of a request is passed on."""
+
+
 class WorkingApp:
     """An app that works for each request by asking others at once; it answers with what it saw and what they said.
 
     ``asks``: for each other app its path, and what of the fields is passed on.
     """
 
-    def __init__(self, **asks: tuple[str, Callable[[dict[str, str]], Outgoing]]) -> None:
+    def __init__(self, **asks: Ask) -> None:
         self.asks = asks
         self.port_of_sidecar = 0
         self.seen: list[dict[str, str]] = []
@@ -119,12 +118,7 @@ class WorkingApp:
             def do_GET(self) -> None:
                 fields = {name.lower(): value for name, value in self.headers.items()}
                 app.seen.append(fields)
-                text = json.dumps({"fields": fields, "said": app._ask_all(fields)}).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
+                _answer(self, {"fields": fields, "said": app._ask_all(fields)})
 
         self.server = App(Handler)
 
@@ -153,3 +147,12 @@ class WorkingApp:
     def close(self) -> None:
         """End it."""
         self.server.close()
+
+
+def _answer(handler: BaseHTTPRequestHandler, told: dict[str, Any]) -> None:
+    text = json.dumps(told).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(text)))
+    handler.end_headers()
+    handler.wfile.write(text)
