@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 from support.apps import App, read_head
@@ -65,6 +66,20 @@ def test_what_is_refused_uses_nothing(mesh: Mesh, orders: Sidecar) -> None:
         assert wire.ask("POST", "/pay", token).reason == "scope_missing"
         assert wire.ask("PUT", "/pay/2", token).reason == "fact_mismatch"
         assert wire.ask("PUT", "/pay/1", token).status == 200
+
+
+def test_a_use_is_remembered_as_long_as_its_token_is_good(mesh: Mesh, app: App) -> None:
+    """Beyond ``timeouts.used_transaction``; and no longer than either, for memory has a bound."""
+    orders = mesh.start("orders", YAML.format(app=app.port, window="1s"))
+    short = mesh.bearer(txn="short", scope="orders.write", exp=int(time.time()) + 1)
+    long = mesh.bearer(txn="long", scope="orders.write")
+    with mesh.connect(orders.ports["inbound"]) as wire:
+        for token in (short, long):
+            assert wire.ask("POST", "/pay", token).status == 200
+        time.sleep(3.2)  # with the skew of 2 s
+        assert wire.ask("POST", "/pay", long).reason == "transaction_replayed"
+        again = mesh.bearer(txn="short", scope="orders.write")
+        assert wire.ask("POST", "/pay", again).status == 200
 
 
 def test_the_bound_fails_closed(mesh: Mesh, app: App, orders: Sidecar) -> None:
