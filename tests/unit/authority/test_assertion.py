@@ -9,6 +9,7 @@ from proxy.authority.assertion import check_assertion
 from proxy.authority.jwt_svid import SvidReader, issue_jwt_svid
 from proxy.authority.keys import make_key, sign
 from proxy.authority.refusal import TokenRefused
+from proxy.errors import UnknownTrustDomain
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.tokens.exchange import JWT_SPIFFE
 
@@ -80,3 +81,10 @@ def test_those_that_do_not(assertion: object, kind: object, at: float) -> None:
         shown(assertion, kind, at)
     assert caught.value.error == "invalid_client"
     assert "eyJ" not in caught.value.description
+
+
+def test_the_reader_believes_its_own_domain_alone() -> None:
+    """Our keys prove nobody else's workloads, whatever stands in a token that they have signed."""
+    assert READ(svid().encode(), NOW).spiffe_id == EDGE
+    with pytest.raises(UnknownTrustDomain):
+        READ(svid("spiffe://other.org/edge").encode(), NOW)

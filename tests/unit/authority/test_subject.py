@@ -40,9 +40,7 @@ RULES = Rules(
             svids=True,
             subjects=("robot",),
         ),
-        ORDERS: ClientRules(
-            scopes=frozenset({"orders.read"}), replaces=True, context=True, issuers=frozenset({EDGE})
-        ),
+        ORDERS: ClientRules(scopes=frozenset({"orders.read"}), replaces=True, context=True, issuers=frozenset({EDGE})),
     },
 )
 ISSUER = IssuerRules(
