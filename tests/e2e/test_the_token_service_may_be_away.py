@@ -177,3 +177,19 @@ def test_a_sidecar_that_starts_without_it(domain: Domain) -> None:
         late.wait_until_ready()
         assert wire.ask("GET", "/orders/7", {"Txn-Token": of_the_service(domain)}).reason == "upstream_down"  # no app
     assert chain.trade("zoe").status == 200
+
+
+def test_a_sidecar_that_starts_again_without_it(domain: Domain) -> None:
+    """With ``keys_copy`` it has the last good keys on disk: it is ready, and serves what they have signed."""
+    app = domain.working_app()
+    kept = domain.tokens.replace("tokens:\n", f"tokens:\n  keys_copy: {domain.folder}/keys.json\n")
+    first = domain.start("orders", ORDERS.format(app=app.port) + kept)
+    assert (domain.folder / "keys.json").exists()
+    domain.authority.kill()
+    first.stop()
+    again = domain.start("orders", ORDERS.format(app=app.port) + kept)
+    with domain.connect(again.ports["inbound"], "edge") as wire:
+        assert wire.ask("GET", "/orders/7", {"Txn-Token": of_the_service(domain)}).status == 200
+        stranger = TokenMint(kid="stranger").token().decode()
+        assert wire.ask("GET", "/orders/7", {"Txn-Token": stranger}).reason == "keys_unavailable"
+    domain.authority.come_back()

@@ -151,6 +151,7 @@ async def test_scope_is_bounded_by_both() -> None:
         access(aud=ABSENT),
         access(aud=TD),
         access(exp=int(NOW)),
+        access(exp=NOW + 0.5),  # good now, and nothing could be issued that ends with it
         access(exp=ABSENT),
         access(exp="never"),
         access(iat=int(NOW) + 60),
