@@ -26,7 +26,7 @@ from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.runtime import Runtime
-from proxy.flow.transaction import Transactions, counted, memory_for
+from proxy.flow.transaction import Transactions, counted, memory_for, watch
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
@@ -166,6 +166,7 @@ class Sidecar:
             lifetimes,
             self.settings.lifetime,
         )
+        watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None]:

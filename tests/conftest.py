@@ -1,11 +1,12 @@
 """What every test may ask for, and how all of them run."""
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.secrecy import listening, overheard
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "testdata"
 
@@ -25,6 +26,15 @@ def shared_testdata() -> Path:
     if not SHARED.is_dir():
         pytest.skip("../shared/testdata is not beside this clone")
     return SHARED
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_token_is_told() -> Iterator[None]:
+    """No log line, metric or record of whatever a file of tests has run holds a token; read when all of it has ended."""
+    with listening():
+        yield
+    found = overheard()
+    assert not found, f"a token stands in a log, a metric or a record: {found}"
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

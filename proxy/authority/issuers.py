@@ -17,7 +17,7 @@ from proxy.authority.subject import (
     read_issuer,
     verify_subject,
 )
-from proxy.errors import KeysUnavailable, TokenRefusal, TokenUnknownKey
+from proxy.errors import KeysUnavailable, TokenRefusal, TokenUnknownKey, UnknownTrustDomain
 from proxy.net.tasks import Tasks
 from proxy.tokens.fetch import Fetch
 from proxy.tokens.jwks import KeyStore
@@ -26,8 +26,8 @@ from proxy.tokens.settings import TokenSettings
 from proxy.tokens.subject import TXN_TOKEN
 from proxy.tokens.verify import kid_of
 
-SvidReader = Callable[[bytes, float], tuple[str, float]]
-"""Verifies a JWT-SVID that is for us; gives its SPIFFE ID and its end. Raises TokenRefusal."""
+ReadSvid = Callable[[bytes, float], Brought]
+"""Verifies a JWT-SVID that is for us; gives what may come of it. Raises TokenRefusal, UnknownTrustDomain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +50,17 @@ class Subjects:
         own_keys: Callable[[], bytes],
         trust_domain: str,
         issuer: str,
-        svid: SvidReader | None = None,
+        svid: ReadSvid | None = None,
     ) -> None:
         self._issuers: Mapping[str, tuple[IssuerRules, KeyStore]] = {
             one.rules.issuer: (
                 one.rules,
-                KeyStore(TokenSettings(audience=one.rules.audience, keys=one.keys), fetch, now),
+                KeyStore(
+                    TokenSettings(audience=one.rules.audience, keys=one.keys),
+                    fetch,
+                    now,
+                    name=f"keys of {one.rules.issuer}",
+                ),
             )
             for one in settings
         }
@@ -88,7 +93,7 @@ class Subjects:
                 raise TokenRefused("invalid_request", "this workload may not replace transaction tokens")
             return read_replaced(raw, KeySet.parse(self._own_keys()), self._trust_domain, self._issuer, now)
         if kind == JWT and self._svid is not None and client.svids and self._is_svid(raw):
-            return self._of_svid(self._svid, raw, client, now)
+            return self._of_svid(self._svid, raw, now)
         if kind not in VERIFIED:
             raise TokenRefused("invalid_request", "this type of subject token is not taken here")
         issuer = read_issuer(raw)
@@ -109,14 +114,14 @@ class Subjects:
         except TokenRefused:
             return True
 
-    def _of_svid(self, read: SvidReader, raw: bytes, client: ClientRules, now: float) -> Brought:
+    def _of_svid(self, read: ReadSvid, raw: bytes, now: float) -> Brought:
         try:
-            sub, exp = read(raw, now)
-        except TokenRefusal as error:
+            brought = read(raw, now)
+        except (TokenRefusal, UnknownTrustDomain) as error:
             raise TokenRefused("invalid_request", f"the JWT-SVID is refused: {error.reason}") from error
-        if now >= exp:
+        if now >= brought.exp:
             raise TokenRefused("invalid_request", "the subject token has expired")
-        return Brought(sub=sub, exp=exp, scopes=client.scopes)
+        return brought
 
     async def _of_issuer(self, kind: str, raw: bytes, rules: IssuerRules, keys: KeyStore, now: float) -> Brought:
         try:
@@ -128,7 +133,6 @@ class Subjects:
         try:
             return self._verified(kind, raw, rules, keys, now)
         except TokenUnknownKey as error:
-            keys.check_learned()
             raise TokenRefused("invalid_request", "no key of that issuer has signed the subject token") from error
         except TokenRefusal as error:
             raise TokenRefused("invalid_request", f"the subject token is refused: {error.reason}") from error

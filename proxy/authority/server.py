@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from proxy.authority.assertion import check_assertion
 from proxy.authority.form import InvalidForm, read_form
 from proxy.authority.issue import REFRESH_TOKEN, UNSIGNED_JSON, Rules, answer, issue
 from proxy.authority.issuers import Subjects
@@ -13,6 +14,7 @@ from proxy.authority.refusal import TokenRefused
 from proxy.authority.subject import Brought
 from proxy.control.message import NO_STORE, Request, Response, problem
 from proxy.errors import KeysUnavailable
+from proxy.tokens.jwt_svid import JwtSvid
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -23,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """The handler of the control server. ``txn`` gives the id of a new transaction."""
+    """The handler of the control server. ``txn`` gives the id of a new transaction; ``svids`` reads assertions."""
 
     rules: Rules
     bundle: Callable[[], bytes]
@@ -31,6 +33,7 @@ class Endpoints:
     now: Callable[[], float]
     txn: Callable[[], str]
     subjects: Subjects | None = None
+    svids: Callable[[bytes, float], JwtSvid] | None = None
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -53,6 +56,8 @@ class Endpoints:
         try:
             now = self.now()
             form = _form(request)
+            if self.svids is not None:
+                form = check_assertion(form, request.peer.uri, self.svids, now)
             brought = await self._brought(form, request.peer.uri, now)
             claims = issue(form, request.peer, self.rules, now, self.txn(), brought)
         except TokenRefused as refusal:

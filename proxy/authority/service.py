@@ -13,10 +13,12 @@ from proxy.authority.grpc_server import GrpcServer
 from proxy.authority.issue import ClientRules, Rules
 from proxy.authority.issuer import Issuer
 from proxy.authority.issuers import Subjects
+from proxy.authority.jwt_svid import SvidReader
 from proxy.authority.keys import jwks
 from proxy.authority.server import BundleEndpoint, Endpoints
 from proxy.authority.settings import RESERVED, AuthoritySettings
 from proxy.authority.state import State, StateUnusable
+from proxy.authority.subject import Brought
 from proxy.authority.workload_api import Material, WorkloadApi
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
@@ -61,6 +63,8 @@ class Authority:
         self._issuer = Issuer(settings, state, self._store, now())
         self._relations = Relations(settings.federation, transports, self._store, now, lambda *_: self._changed())
         self._fetch = ControlFetch(transports, self._contexts, self._store, now)
+        self._rules = _rules(settings)
+        self._svids = SvidReader(settings.trust_domain, self._rules.issuer, lambda: self._issuer.jwt_keys)
         self._subjects = self._make_subjects()
         self._servers: list[ControlServer] = []
         self._workload_api = self._make_workload_api()
@@ -117,12 +121,13 @@ class Authority:
 
     async def _listen_tokens(self) -> int:
         endpoints = Endpoints(
-            rules=_rules(self._settings),
+            rules=self._rules,
             bundle=self._issuer.document,
             keys=lambda: self._issuer.keys,
             now=self._now,
             txn=lambda: str(uuid.uuid4()),
             subjects=self._subjects,
+            svids=self._svids,
         )
         server = ControlServer(
             self._transports,
@@ -197,8 +202,15 @@ class Authority:
             self._now,
             own_keys=lambda: jwks(self._issuer.keys),
             trust_domain=settings.trust_domain,
-            issuer=f"spiffe://{settings.trust_domain}/{RESERVED}",
+            issuer=self._rules.issuer,
+            svid=self._brought,
         )
+
+    def _brought(self, raw: bytes, now: float) -> Brought:
+        """Read a JWT-SVID as a subject: it carries what its workload may ask for itself (specs 1.9)."""
+        svid = self._svids(raw, now)
+        rules = self._rules.clients.get(str(svid.spiffe_id))
+        return Brought(sub=str(svid.spiffe_id), exp=svid.exp, scopes=rules.scopes if rules else frozenset())
 
     def _identify(self, chain: list[bytes]) -> Peer:
         """Tokens are for our own workloads: a foreign domain's bundle admits nobody here."""

@@ -8,13 +8,17 @@ import sys
 import time
 
 from proxy.control.fetch import ControlFetch
-from proxy.errors import ProxyError
+from proxy.errors import IdentityInvalid, KeysUnavailable, ProxyError
 from proxy.identity.settings import IdentitySettings
+from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.files import FilesSource
+from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import IdentityStore
+from proxy.net.tasks import Tasks
 from proxy.net.transport import EventLoop, Transports, new_loop
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.settings import TlsSettings
+from proxy.tokens.assertion import Assertions, make_assertions
 from proxy.tokens.command import FAILED, OK, USAGE, unverified
 from proxy.tokens.encoding import read_json_object
 from proxy.tokens.jwks import KeyStore
@@ -23,6 +27,9 @@ from proxy.tokens.subject import InvalidType, Subject, kind_of, subject
 from proxy.tokens.tts import TokenService, Want
 
 MAX_SUBJECT_BYTES = 65536
+
+AGENT_S = 10.0
+"""How long an agent is waited for: a person waits, too."""
 
 
 def main(options: argparse.Namespace, identity: IdentitySettings, tls: TlsSettings, tokens: TokenSettings) -> int:
@@ -61,13 +68,24 @@ async def _ask(
     settings: tuple[IdentitySettings, TlsSettings, TokenSettings],
 ) -> bytes:
     identity, tls, tokens = settings
-    store = IdentityStore()
-    FilesSource(identity, store, time.time, lambda _ok, _detail: None).load()
+    store, tasks = IdentityStore(), Tasks("token request")
     transports = Transports(asyncio.get_running_loop(), EventLoop.ASYNCIO)
     fetch = ControlFetch(transports, TlsContexts(store, tls), store, time.time)
     keys = KeyStore(tokens, fetch, time.time)
-    service = TokenService(tokens, fetch, keys, time.time, random.random)
+    source, said = _source(identity, store)
+    assertions = make_assertions(tokens.service, source, store, time.time)
+    service = TokenService(
+        tokens,
+        fetch,
+        keys,
+        time.time,
+        random.random,
+        assertion=(lambda: _assertion(assertions)) if assertions is not None else None,
+    )
     try:
+        await _identify(source, said, tasks)
+        if assertions is not None:
+            tasks.spawn(assertions.keep(), "jwt bundles")
         await keys.load()
         client = str(store.require().svid.spiffe_id)
         return await service.obtain(Want(client, tuple(scopes), brought, details, context))
@@ -75,6 +93,49 @@ async def _ask(
         await service.close()
         await keys.close()
         fetch.close()
+        await tasks.close()
+        source.close()
+
+
+def _source(
+    settings: IdentitySettings, store: IdentityStore
+) -> tuple[IdentitySource, "asyncio.Queue[tuple[bool, str]]"]:
+    """Give where the identity comes from, and what it says of that."""
+    said: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
+    told = Told(
+        loaded=lambda ok, detail: said.put_nowait((ok, detail)),
+        taken_back=lambda _detail: None,
+        stream=lambda _stream, _up: None,
+        failed=lambda _stream, _kind: None,
+    )
+    return choose_source(settings, store, time.time, random.random, told), said
+
+
+async def _identify(source: IdentitySource, said: "asyncio.Queue[tuple[bool, str]]", tasks: Tasks) -> None:
+    """Take the identity, or raise IdentityInvalid with what the source says of it."""
+    if isinstance(source, FilesSource):
+        source.load()
+        return
+    tasks.spawn(source.watch(), "identity")
+    try:
+        async with asyncio.timeout(AGENT_S):
+            ok, detail = await said.get()
+    except TimeoutError:
+        raise IdentityInvalid(f"the agent has said nothing for {AGENT_S:g} s") from None
+    if not ok:
+        raise IdentityInvalid(detail)
+
+
+async def _assertion(assertions: Assertions) -> str:
+    """Obtain one as soon as the agent has told the keys."""
+    until = time.monotonic() + AGENT_S
+    while True:
+        try:
+            return await assertions.obtain()
+        except KeysUnavailable:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(0.05)
 
 
 def _subject(kind: str | None) -> Subject | None:

@@ -6,7 +6,7 @@ service has narrowed (specs 1.12); where none can be had, the request ends here,
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.errors import NotReady, ScopeMissing, TokenExpired, TokenUnknownKey, TransactionMismatch, TtsUnavailable
@@ -21,6 +21,7 @@ from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.jwks import KeyStore
+from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
 from proxy.tokens.settings import TokenSettings
 from proxy.tokens.subject import TXN_TOKEN, subject
@@ -123,6 +124,16 @@ def memory_for(
         if now is not None
         else Passages(inbound.transactions, inbound.transaction_bytes, inbound.transaction_grace_s, os.urandom)
     )
+
+
+def watch(metrics: Metrics, transactions: Transactions, used: UsedTransactions, now: Callable[[], float]) -> None:
+    """Show how full the two memories are: both refuse requests when they are."""
+
+    def with_app() -> float:
+        return transactions.passages.fullness if transactions.passages is not None else 0.0
+
+    metrics.transaction_memory("with_app").read = with_app
+    metrics.transaction_memory("used").read = lambda: used.fullness(now())
 
 
 def counted(settings: TokenSettings, keys: KeyStore, metrics: Metrics) -> Authenticator:

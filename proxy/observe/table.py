@@ -108,6 +108,12 @@ TABLE = (
         buckets=NETWORK_BUCKETS,
     ),
     Declaration(
+        name="svidecar_transaction_memory_ratio",
+        kind=Kind.GAUGE,
+        help="How full the memories are of transactions with the app and of used ones; at 1, requests are refused.",
+        labels=("memory",),
+    ),
+    Declaration(
         name="svidecar_tls_handshake_seconds",
         kind=Kind.HISTOGRAM,
         help="TLS handshakes, as server and as client.",

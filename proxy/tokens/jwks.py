@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class KeyStore:
-    """The keys of ``tokens.keys``.
+    """The keys of ``tokens.keys``, or of whom ``name`` says.
 
     ``current`` is the last good set; ``loaded_at`` says when its source last confirmed it, on the clock of ``now``;
     ``last_error`` is for people, and empty when the last read was good.
@@ -35,12 +35,14 @@ class KeyStore:
         fetch: Fetch,
         now: Callable[[], float],
         *,
+        name: str = "tokens.keys",
         jitter: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.current: KeySet | None = None
         self.loaded_at: float | None = None
         self.last_error = ""
+        self._name = name
         self._source = source_of(settings, fetch)
         self._copy = KeysCopy(Path(settings.keys_copy)) if settings.keys_copy else None
         self._max_age_s = settings.keys_max_age_s
@@ -77,23 +79,18 @@ class KeyStore:
         """Return whether ``kid`` is known, after a fetch if there was none for this reason lately.
 
         However many ask, for whatever kids, it is one fetch in ``learn_interval_s``.
-        """
-        if kid is None or self._knows(kid):
-            return self._knows(kid)
-        if self._flight is None and not self._may_learn():
-            return False
-        await self._refresh()
-        return self._knows(kid)
-
-    def check_learned(self) -> None:
-        """Hold that a key which is unknown is unknown to its issuer too.
 
         Raises:
-            KeysUnavailable: the last read has failed, so that nobody can say. It is no fault of the token's.
+            KeysUnavailable: it is not known here, and the last read has failed, so that nobody can say whether its
+                issuer has it. It is no fault of the token's.
 
         """
-        if self._failures:
-            raise KeysUnavailable("the key of the token is not known here, and the keys cannot be read again now")
+        if kid is not None and not self._knows(kid):
+            if self._flight is not None or self._may_learn():
+                await self._refresh()
+            if self._failures and not self._knows(kid):
+                raise KeysUnavailable("the key of the token is not known here, and the keys cannot be read again now")
+        return self._knows(kid)
 
     async def close(self) -> None:
         """End the fetch that is under way, if there is one."""
@@ -129,7 +126,7 @@ class KeyStore:
             if not self._failures:
                 self.last_error, self.loaded_at = "", self._now()
         except ProxyError as error:
-            self._note(f"tokens.keys: {error.reason}: {error}")
+            self._note(f"{self._name}: {error.reason}: {error}")
         finally:
             self._flight = None
 
@@ -137,8 +134,8 @@ class KeyStore:
         if keys == self.current:
             return
         for reason in keys.refused:
-            _log.warning("a key of tokens.keys is not used: %s", reason)
-        _log.info("tokens.keys has %d usable keys", len(keys.keys))
+            _log.warning("%s: a key is not used: %s", self._name, reason)
+        _log.info("%s: %d usable keys", self._name, len(keys.keys))
         self.current = keys
         self._tell()
 
@@ -151,7 +148,7 @@ class KeyStore:
         if self.current is None or self.loaded_at is None or self._now() - self.loaded_at <= self._max_age_s:
             return
         self.current = None
-        self._note(f"tokens.keys: not confirmed for {self._max_age_s:g} s, and given up")
+        self._note(f"{self._name}: not confirmed for {self._max_age_s:g} s, and given up")
         self._tell()
 
     def _take_copy(self, copy: KeysCopy) -> None:

@@ -31,6 +31,11 @@ class UsedTransactions:
     def __len__(self) -> int:
         return len(self._until)
 
+    def fullness(self, now: float) -> float:
+        """How near the limit is: from 0 to 1."""
+        self._forget(now)
+        return len(self._until) / self._max_entries
+
     def use(self, route: str, txn: str, exp: float, now: float) -> None:
         """Note that ``txn`` is used on ``route``; ``exp`` is when its token is refused for its age.
 

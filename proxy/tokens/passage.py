@@ -74,6 +74,11 @@ class Passages:
     def __len__(self) -> int:
         return len(self._by_mark)
 
+    @property
+    def fullness(self) -> float:
+        """How near the nearer of both limits is: from 0 to 1."""
+        return max(len(self._by_mark) / self._max_entries, self._bytes / self._max_bytes)
+
     def enter(self, trace_id: bytes, raw: bytes, txn: str, exp: float, now: float) -> Passage:
         """Remember a request that goes to the app. ``exp`` is for whoever finds it, and is not compared here.
 

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from support.apps import App
@@ -13,14 +12,6 @@ from support.tts import TYPE, Service
 from support.wire import request
 
 CALLERS = 20
-
-
-@pytest.fixture(scope="module")
-def service(mesh: Mesh) -> Iterator[Service]:
-    """The service of the mesh."""
-    made = Service(mesh)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +26,6 @@ def edge(mesh: Mesh, service: Service, app: App) -> Sidecar:
     ceiling = "scopes: [orders.read, orders.write, " + ", ".join(HOSTS) + "]\n    routes"
     yaml = INBOUND.format(app=app.port).replace("scopes: [orders.read, orders.write]\n    routes", ceiling)
     orders = mesh.start("orders", yaml)
-    url = f'url: "https://127.0.0.1:{service.server.port}/token", spiffe_id: spiffe://example.org/tts'
     return mesh.start(
         "edge",
         outbound(
@@ -43,7 +33,7 @@ def edge(mesh: Mesh, service: Service, app: App) -> Sidecar:
             orders_at(orders, "bare"),
             f'host: legacy, address: "127.0.0.1:{app.port}", protection: plain',
         )
-        + f"tokens: {{keys: jwks.json, service: {{{url}}}}}\n",
+        + f"tokens: {{keys: jwks.json, service: {service.yaml}}}\n",
     )
 
 

@@ -32,14 +32,6 @@ WIDE = "ledger.read ledger.write orders.read"
 
 
 @pytest.fixture(scope="module")
-def service(mesh: Mesh) -> Iterator[Service]:
-    """The service of the mesh."""
-    made = Service(mesh)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def ledger(mesh: Mesh) -> App:
     """The app that may see less."""
     return mesh.app()

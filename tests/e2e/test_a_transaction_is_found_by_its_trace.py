@@ -255,7 +255,8 @@ def test_the_bound_of_requests_with_the_app(mesh: Mesh, app: TracingApp, orders:
     refused = ask(mesh, orders, mesh.bearer())
     assert (refused.status, refused.reason, refused.get("retry-after")) == (503, "transactions_full", "1")
     assert len(app.seen) == seen
+    assert orders.metric("svidecar_transaction_memory_ratio", memory="with_app") == 1
     threading.Timer(0.1, app.release.set).start()
     assert [each.end().status for each in pending] == [200] * 8
-    time.sleep(0.7)
+    wait_until(lambda: orders.metric("svidecar_transaction_memory_ratio", memory="with_app") == 0, "the grace is over")
     assert ask(mesh, orders, mesh.bearer()).status == 200

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 from support.apps import App, read_head
@@ -67,6 +68,20 @@ def test_what_is_refused_uses_nothing(mesh: Mesh, orders: Sidecar) -> None:
         assert wire.ask("PUT", "/pay/1", token).status == 200
 
 
+def test_a_use_is_remembered_as_long_as_its_token_is_good(mesh: Mesh, app: App) -> None:
+    """Beyond ``timeouts.used_transaction``; and no longer than either, for memory has a bound."""
+    orders = mesh.start("orders", YAML.format(app=app.port, window="1s"))
+    short = mesh.bearer(txn="short", scope="orders.write", exp=int(time.time()) + 1)
+    long = mesh.bearer(txn="long", scope="orders.write")
+    with mesh.connect(orders.ports["inbound"]) as wire:
+        for token in (short, long):
+            assert wire.ask("POST", "/pay", token).status == 200
+        time.sleep(3.2)  # with the skew of 2 s
+        assert wire.ask("POST", "/pay", long).reason == "transaction_replayed"
+        again = mesh.bearer(txn="short", scope="orders.write")
+        assert wire.ask("POST", "/pay", again).status == 200
+
+
 def test_the_bound_fails_closed(mesh: Mesh, app: App, orders: Sidecar) -> None:
     """Five uses are remembered; the sixth transaction is refused until one is forgotten, a known one for what it is."""
     with mesh.connect(orders.ports["inbound"]) as wire:
@@ -74,6 +89,7 @@ def test_the_bound_fails_closed(mesh: Mesh, app: App, orders: Sidecar) -> None:
         assert [wire.ask("POST", "/pay", token).status for token in tokens[:5]] == [200] * 5
         answer = wire.ask("POST", "/pay", tokens[5])
         assert (answer.status, answer.reason, answer.get("retry-after")) == (503, "used_transactions_full", "1")
+        assert orders.metric("svidecar_transaction_memory_ratio", memory="used") == 1
         assert wire.ask("POST", "/pay", tokens[0]).reason == "transaction_replayed"
         assert wire.ask("GET", "/free", tokens[5]).status == 200
     assert len(app.requests) == 6

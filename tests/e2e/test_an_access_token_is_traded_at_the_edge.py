@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from support.apps import App
@@ -32,14 +31,6 @@ policy:
       - {{match: "GET /plain", scopes: [orders.read]}}
 """
 ACCESS = "urn:ietf:params:oauth:token-type:access_token"
-
-
-@pytest.fixture(scope="module")
-def service(mesh: Mesh) -> Iterator[Service]:
-    """The service of the mesh."""
-    made = Service(mesh)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support import pki
+from support.secrecy import listen_to, records_in
 
 from proxy.authority.issue import EXCHANGE, TXN_TOKEN, UNSIGNED_JSON
 from proxy.tokens.keys import KeySet
@@ -82,15 +83,16 @@ def command(state: Path, *options: str) -> list[str]:
 def running(folder: Path, *options: str, config: str = CONFIG) -> Iterator[Running]:
     """An authority that is ready."""
     (folder / "authority.yaml").write_text(config)
+    listen_to("authority", lambda: records_in(folder))
     given = ["--listen", "127.0.0.1:0", "--config", str(folder / "authority.yaml"), *options]
-    with (folder / "log").open("a") as log:
+    with (folder / "authority.log").open("a") as log:
         process = subprocess.Popen(
             command(folder / "state", *given), stdout=subprocess.PIPE, stderr=log, text=True, env=environment()
         )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        assert line.startswith(f"authority of {TD}: https://127.0.0.1:"), (folder / "log").read_text()
+        assert line.startswith(f"authority of {TD}: https://127.0.0.1:"), (folder / "authority.log").read_text()
         yield Running(process, folder / "state")
     finally:
         if process.poll() is None:
@@ -237,7 +239,7 @@ def test_state_and_log_hold_no_token_and_keys_are_its_owners(authority: Running)
     """What was issued in this file stands in no log; private keys are 0600."""
     with authority.client() as client:
         token = client.post("/token", data=form()).json()["access_token"]
-    log = (authority.state.parent / "log").read_text()
+    log = (authority.state.parent / "authority.log").read_text()
     assert "token issued: client=spiffe://example.org/edge" in log
     assert token.split(".")[2] not in log
     assert "user:7" not in log

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from support.secrecy import listen_to
 from support.sidecar import wait_until
 
 from proxy.demo.cases import CASES
@@ -66,6 +67,7 @@ class Demo:
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen([*COMMAND, *options], stdout=out, stderr=err, env=_environment(folder))
         self.folder = folder
+        listen_to("demo", lambda: self.out + self.err)
 
     @property
     def out(self) -> str:
@@ -266,6 +268,7 @@ def test_a_case_that_does_not_end_as_it_should_is_loud(tmp_path: Path) -> None:
         timeout=FINISHED_S,
         env=_environment(tmp_path),
     )
+    listen_to("demo", lambda: found.stdout + found.stderr)
     assert found.returncode == 1, found.stderr
     assert "!! NOT AS IT SHOULD BE: expected deny token_expired" in found.stdout
     assert "1 of 2 cases are NOT as they should be." in found.stdout

@@ -27,8 +27,10 @@ def run(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Our own conftest and settings, and nothing beside them."""
-    (tmp_path / "clone/tests").mkdir(parents=True)
+    """Our own conftest with what it needs, our settings, and nothing beside them."""
+    (tmp_path / "clone/tests/support").mkdir(parents=True)
+    for name in ("__init__", "secrecy"):
+        shutil.copy(ROOT / f"tests/support/{name}.py", tmp_path / "clone/tests/support")
     shutil.copy(ROOT / "pyproject.toml", tmp_path / "clone")
     shutil.copy(ROOT / "tests/conftest.py", tmp_path / "clone/tests")
     return tmp_path / "clone"

@@ -9,10 +9,10 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support.secrecy import listen_to
 from support.sidecar import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +23,60 @@ CALLER = Path(__file__).with_name("workload_caller.py")
 _FAULTS = re.compile(r"Traceback|ResourceWarning|never awaited|never retrieved")
 
 
-@dataclass
 class RunningAuthority:
-    """The process and its folder."""
+    """The process and its folder; it may be killed, and comes back with the same state at the same port."""
 
-    process: subprocess.Popen[str]
-    folder: Path
-    lines: list[str] = field(default_factory=list)
+    def __init__(self, folder: Path, config: str, trust_domain: str = "example.org", **environ: str) -> None:
+        folder.mkdir(exist_ok=True)
+        (folder / "authority.yaml").write_text(textwrap.dedent(config))
+        options = ["--trust-domain", trust_domain, "--dir", str(folder / "state")]
+        self._command = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "proxy", "authority"]
+        self._command += [*options, "--config", str(folder / "authority.yaml")]
+        self._environ = environment(**environ)
+        self.folder = folder
+        self.lines: list[str] = []
+        listen_to(f"authority in {folder.name}", lambda: self.log)
+        self._begin()
+
+    def _begin(self, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*self._command, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self._environ,
+        )
+        assert self.process.stdout is not None
+        self._stdout = self.process.stdout
+        self._reader = threading.Thread(target=self.lines.extend, args=(self._stdout,), daemon=True)
+        self._reader.start()
+        wait_until(lambda: self._is_ready() or self.process.poll() is not None, self.log)
+        assert self.process.poll() is None, self.log
+
+    def _is_ready(self) -> bool:
+        path = self.state / "authority.json"  # one that was killed has left it behind
+        return path.exists() and self.facts["pid"] == self.process.pid
+
+    def kill(self) -> None:
+        """End it as a power failure would."""
+        self.process.kill()
+        self._collect()
+
+    def come_back(self) -> None:
+        """Start it again where it was, at the same port."""
+        self._begin("--listen", f"127.0.0.1:{self.facts['port']}")
+
+    def end(self) -> None:
+        """End it; it may not have said a fault."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        self._collect()
+        assert not _FAULTS.search(self.log), self.log
+
+    def _collect(self) -> None:
+        self.process.wait(10)
+        self._reader.join(5)
+        self._stdout.close()
 
     @property
     def state(self) -> Path:
@@ -67,36 +114,11 @@ def running_authority(
     folder: Path, config: str, trust_domain: str = "example.org", **environ: str
 ) -> Iterator[RunningAuthority]:
     """An authority that is ready; it may not have said a fault when it ends."""
-    folder.mkdir(exist_ok=True)
-    (folder / "authority.yaml").write_text(textwrap.dedent(config))
-    command = [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "proxy", "authority"]
-    options = [
-        "--trust-domain",
-        trust_domain,
-        "--dir",
-        str(folder / "state"),
-        "--config",
-        str(folder / "authority.yaml"),
-    ]
-    process = subprocess.Popen(
-        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(**environ)
-    )
-    made = RunningAuthority(process, folder)
-    assert process.stdout is not None
-    stdout = process.stdout
-    reader = threading.Thread(target=lambda: made.lines.extend(stdout), daemon=True)
-    reader.start()
+    made = RunningAuthority(folder, config, trust_domain, **environ)
     try:
-        wait_until(lambda: (made.state / "authority.json").exists() or process.poll() is not None, made.log)
-        assert process.poll() is None, made.log
         yield made
     finally:
-        if process.poll() is None:
-            process.terminate()
-        process.wait(10)
-        reader.join(5)
-        stdout.close()
-    assert not _FAULTS.search(made.log), made.log
+        made.end()
 
 
 def call(socket: str, method: str, *arguments: str) -> list[dict[str, Any]]:

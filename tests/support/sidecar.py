@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from support.secrecy import leaks, listen_to
+
 START_S = 20.0
 POLL_S = 0.02
 
@@ -40,15 +42,20 @@ class Sidecar:
         self.config = config
         self.process = subprocess.Popen(
             [*COMMAND, str(config)],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **environ},
         )
         self.lines: list[str] = []
+        self.printed: list[str] = []
+        self._last_metrics = ""
+        listen_to(config.stem, lambda: self.log + "".join(self.printed) + self._last_metrics)
         self._seen: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._printer = threading.Thread(target=self._take, daemon=True)
+        self._printer.start()
         self.ports = self._wait_for_ports()
 
     def _read(self) -> None:
@@ -57,6 +64,10 @@ class Sidecar:
             self.lines.append(line)
             self._seen.put(line)
         self._seen.put("")
+
+    def _take(self) -> None:
+        assert self.process.stdout is not None
+        self.printed.extend(self.process.stdout)
 
     def _wait_for_ports(self) -> dict[str, int]:
         until = time.monotonic() + START_S
@@ -90,7 +101,9 @@ class Sidecar:
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
-            return answer.status, answer.read().decode()
+            text = answer.read().decode()
+            assert not leaks(text), f"a token stands in {path}: {leaks(text)}"
+            return answer.status, text
         finally:
             connection.close()
 
@@ -120,7 +133,7 @@ class Sidecar:
         """All of them; nothing where the process has ended."""
         try:
             return self.get("metrics", "/metrics")[1]
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return ""
 
     def decisions(self, **labels: str) -> float:
@@ -165,13 +178,17 @@ class Sidecar:
             self.process.send_signal(signal.SIGABRT)  # in development mode, faulthandler writes where it was
             self.process.wait(5)
         self._reader.join(5)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._printer.join(5)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
         assert code is not None, f"it did not end in {timeout_s:g} s:\n{self.log}"
         return code
 
     def stop(self, timeout_s: float = 10.0) -> int:
         """End it at once and give the exit code; two signals leave no grace."""
+        if self.process.poll() is None:
+            self._last_metrics = self.metrics()
         while self.process.poll() is None and timeout_s > 0:
             with contextlib.suppress(ProcessLookupError):
                 self.signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ from proxy.authority.issue import EXCHANGE, ClientRules, Rules, issue
 from proxy.authority.issuers import IssuerSettings, Subjects
 from proxy.authority.keys import jwks, make_key, sign
 from proxy.authority.refusal import TokenRefused
-from proxy.authority.subject import ACCESS_TOKEN, ID_TOKEN, JWT, SELF_SIGNED, IssuerRules
+from proxy.authority.subject import ACCESS_TOKEN, ID_TOKEN, JWT, SELF_SIGNED, Brought, IssuerRules, verify_subject
 from proxy.errors import KeysUnavailable, TokenExpired, UpstreamDown
 from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import SpiffeId
@@ -40,7 +40,7 @@ RULES = Rules(
             svids=True,
             subjects=("robot",),
         ),
-        ORDERS: ClientRules(scopes=frozenset({"orders.read"}), replaces=True, context=True),
+        ORDERS: ClientRules(scopes=frozenset({"orders.read"}), replaces=True, context=True, issuers=frozenset({EDGE})),
     },
 )
 ISSUER = IssuerRules(
@@ -83,11 +83,11 @@ class Bench:
             svid=self.svid,
         )
 
-    def svid(self, raw: bytes, now: float) -> tuple[str, float]:
-        """Read a JWT-SVID."""
+    def svid(self, raw: bytes, now: float) -> Brought:
+        """Read a JWT-SVID of a workload that may ask for one thing."""
         if b"expired" in raw:
             raise TokenExpired
-        return f"spiffe://{TD}/batch", now + 60
+        return Brought(sub=f"spiffe://{TD}/batch", exp=now + 60, scopes=frozenset({"orders.read"}))
 
     async def ask(self, token: str, kind: str = ACCESS_TOKEN, who: str = EDGE, **form: str) -> dict[str, Any]:
         """Bring a token; give the claims of what it was traded for."""
@@ -151,6 +151,7 @@ async def test_scope_is_bounded_by_both() -> None:
         access(aud=ABSENT),
         access(aud=TD),
         access(exp=int(NOW)),
+        access(exp=NOW + 0.5),  # good now, and nothing could be issued that ends with it
         access(exp=ABSENT),
         access(exp="never"),
         access(iat=int(NOW) + 60),
@@ -184,6 +185,22 @@ async def test_kinds_are_not_swapped() -> None:
         assert await refused(bench, access(), kind) == "invalid_request"
     assert (await Bench(replace(ISSUER, plain_typ=True)).ask(access(typ=ABSENT)))["sub"] == "user:7"
     assert await refused(Bench(replace(ISSUER, plain_typ=True)), access(typ="txntoken+jwt")) == "invalid_request"
+
+
+async def test_kinds_that_the_issuer_does_not_sign() -> None:
+    """A token that is good as what it is: the configuration says what is taken of this issuer, and it is not that."""
+    plain = access(typ="JWT", scope="orders")
+    assert (await Bench(replace(ISSUER, kinds=frozenset({ID_TOKEN}))).ask(plain, ID_TOKEN))["sub"] == "user:7"
+    for kinds, asked in (((ACCESS_TOKEN,), ID_TOKEN), ((ACCESS_TOKEN, ID_TOKEN), JWT), ((JWT,), ID_TOKEN)):
+        assert await refused(Bench(replace(ISSUER, kinds=frozenset(kinds))), plain, asked) == "invalid_request"
+
+
+def test_the_keys_of_one_issuer_sign_for_no_other() -> None:
+    """Whatever keys it is verified with, ``iss`` must be the issuer whose they are."""
+    keys = KeySet.parse(IDP.jwks())
+    assert verify_subject(access().encode(), ACCESS_TOKEN, keys, ISSUER, NOW).sub == "user:7"
+    with pytest.raises(TokenRefused, match="another issuer"):
+        verify_subject(access(iss="https://b").encode(), ACCESS_TOKEN, keys, ISSUER, NOW)
 
 
 async def test_who_may_bring_what() -> None:
@@ -229,15 +246,17 @@ async def test_self_signed() -> None:
     own = {"iss": EDGE, "sub": "robot", "scope": ABSENT}
     assert (await bench.ask(access(SELF, "JWT", **own), SELF_SIGNED))["sub"] == "robot"
     assert await refused(bench, access(SELF, "JWT", **(own | {"sub": "alice"})), SELF_SIGNED) == "invalid_request"
-    assert await refused(bench, access(SELF, "JWT", **own), SELF_SIGNED, ORDERS) == "invalid_request"
+    for_orders = access(SELF, "JWT", **(own | {"sub": ORDERS}))  # whom orders may name, but nobody else vouches for
+    assert await refused(bench, for_orders, SELF_SIGNED, ORDERS) == "invalid_request"
     assert await refused(bench, access(SELF, "JWT", **(own | {"aud": TD})), SELF_SIGNED) == "invalid_request"
 
 
 async def test_a_jwt_svid() -> None:
-    """Of another workload, where this one may bring such."""
+    """Of another workload, where this one may bring such; it carries what that workload may ask for itself."""
     bench = Bench()
     token = access(TokenMint(kid="svid"), "JWT", iss=ABSENT)
     assert (await bench.ask(token, JWT))["sub"] == f"spiffe://{TD}/batch"
+    assert await refused(bench, token, JWT, scope="orders.write") == "invalid_scope"
     assert await refused(bench, "expired.a.b", JWT) == "invalid_request"
     assert await refused(bench, token, JWT, ORDERS) == "invalid_request"
 

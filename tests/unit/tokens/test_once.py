@@ -53,6 +53,17 @@ def test_the_bound_of_entries() -> None:
     assert len(used) == 3
 
 
+def test_fullness() -> None:
+    """From nothing to the limit, and back when time has passed, though nobody came."""
+    used = UsedTransactions(2, WINDOW_S)
+    found = [used.fullness(0)]
+    for txn in ("0", "1"):
+        used.use("r", txn, 10, 0)
+        found.append(used.fullness(0))
+    assert found == [0.0, 0.5, 1.0]
+    assert used.fullness(WINDOW_S + 10) == 0.0
+
+
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 60), st.integers(0, 30)), max_size=60))
 def test_no_transaction_passes_twice_within_its_time(steps: list[tuple[int, int, int]]) -> None:
     """Against a model that forgets nothing."""

@@ -154,3 +154,17 @@ def test_never_the_token_of_another(steps: list[tuple[str, int, int]]) -> None:
         for passage, ends in model:
             assert find(store, passage.mark, passage.trace_id, now) == ((passage.raw or None) if ends > now else None)
         assert len(store) == len(live)
+
+
+def test_fullness() -> None:
+    """The nearer one of both limits counts."""
+    store = passages(entries=4, size_bytes=100)
+    assert store.fullness == 0.0
+    first = enter(store, raw=b"x", txn="")
+    assert store.fullness == 0.25
+    second = enter(store, raw=b"x" * 79, txn="")
+    assert store.fullness == 0.8
+    for one in (first, second):
+        one.leave(0.0)
+    store.sweep(GRACE_S)
+    assert store.fullness == 0.0

@@ -28,9 +28,11 @@ from proxy.errors import (
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.tokens.fetch import Answer
 from proxy.tokens.jwks import KeyStore
+from proxy.tokens.keys import KeySet
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 from proxy.tokens.subject import TYPES, subject
-from proxy.tokens.tts import FAILURE_S, MAX_TRIES, TokenService, Want
+from proxy.tokens.tts import FAILURE_S, MAX_TRIES, TokenService, Want, check_replacement
+from proxy.tokens.verify import Expect, verify
 
 SERVICE = ServiceSettings(url="https://tts/token", spiffe_id="spiffe://example.org/tts", timeout_s=3.0)
 SETTINGS = TokenSettings(audience="example.org", keys="https://tts/jwks", service=SERVICE)
@@ -405,6 +407,15 @@ async def test_a_replacement(changes: dict[str, Any], holds: bool) -> None:  # n
     with pytest.raises(TtsBadAnswer, match="replacement"):
         await made.service.obtain(want)
     assert made.service.recall(want, made.clock.now) is None
+
+
+def test_a_replacement_that_is_as_wide_as_was_asked() -> None:
+    """And wider than what it replaces: who asks for too much by mistake does not get it either."""
+    keys, expect, now = KeySet.parse(MINT.jwks()), Expect(audience="example.org"), Clock().now
+    old, new = (verify(MINT.token(now, scope=scope), keys, now, expect) for scope in ("a b", "a c"))
+    check_replacement(old, old, ("a", "b", "c"))
+    with pytest.raises(TtsBadAnswer, match="may do more"):
+        check_replacement(old, new, ("a", "b", "c"))
 
 
 async def test_close() -> None:
