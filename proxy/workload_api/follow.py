@@ -19,7 +19,10 @@ STEADY_S: Final = 1.0
 """A stream that lived this long worked, and is reopened at once; one that ends sooner is a failure among others."""
 
 M = TypeVar("M")
-Call = Callable[[Callable[[M], None]], Awaitable[None]]
+OnMessage = Callable[[M], Awaitable[None] | None]
+"""Takes a message; what it gives is awaited before the next one is read."""
+
+Call = Callable[[OnMessage[M]], Awaitable[None]]
 """Opens the stream, gives each message to what it is called with, and ends by CallFailed."""
 
 
@@ -31,17 +34,17 @@ class Follower:
     failed: Callable[[CallFailed], None]
     jitter: Callable[[], float]
 
-    async def keep(self, call: Call[M], on_message: Callable[[M], None]) -> None:
+    async def keep(self, call: Call[M], on_message: OnMessage[M]) -> None:
         """Follow the stream until a failure that is final."""
         clock = asyncio.get_running_loop().time
         failures, came_at = 0, float("inf")
 
-        def take(message: M) -> None:
+        def take(message: M) -> Awaitable[None] | None:
             nonlocal came_at
             if came_at > clock():
                 came_at = clock()
                 self.state(True)
-            on_message(message)
+            return on_message(message)
 
         while True:
             came_at = float("inf")

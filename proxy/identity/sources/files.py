@@ -54,21 +54,23 @@ class FilesSource:
         """Read the files now and take what they hold. Raises IdentityInvalid; the last good stays."""
         self._seen = self._look()
         try:
-            identity = self._take()
+            svid, bundles = read_set(self._settings, self._now())
+            if not self._store.holds(svid, bundles):
+                self._tell(self._store.replace(svid, bundles, self._now()))
         except IdentityInvalid as error:
             self._failed = True
             self._on_load(False, error.detail)
             raise
         self._failed = False
-        return identity
+        return self._store.require()
 
     async def watch(self) -> None:
         """Look at the files for ever, and load them when they have changed. Never raises for what they hold."""
         while True:
             await asyncio.sleep(self._files.poll_s)
-            self.poll()
+            await self.poll()
 
-    def poll(self) -> None:
+    async def poll(self) -> None:
         """Look once. A set that failed is tried again at each look, for time may heal it, but told only once."""
         seen = self._look()
         changed = seen != self._seen
@@ -77,7 +79,7 @@ class FilesSource:
         # Before the reading: what changes during it is seen at the next look.
         self._seen = seen
         try:
-            self._take()
+            await self._take()
         except IdentityInvalid as error:
             if changed:
                 self._on_load(False, error.detail)
@@ -90,13 +92,13 @@ class FilesSource:
         else:
             self._failed = False
 
-    def _take(self) -> Identity:
+    async def _take(self) -> None:
         svid, bundles = read_set(self._settings, self._now())
-        if self._store.holds(svid, bundles):
-            return self._store.require()  # touched or written again: no new contexts for the same identity
-        identity = self._store.replace(svid, bundles, self._now())
-        self._on_load(True, f"took the SVID of {svid.spiffe_id} as generation {identity.generation}")
-        return identity
+        if not self._store.holds(svid, bundles):  # touched or written again: no new contexts for the same identity
+            self._tell(await self._store.renew(svid, bundles, self._now()))
+
+    def _tell(self, identity: Identity) -> None:
+        self._on_load(True, f"took the SVID of {identity.svid.spiffe_id} as generation {identity.generation}")
 
     def _look(self) -> tuple[_Stat, ...]:
         files = self._files

@@ -108,9 +108,9 @@ class WorkloadApiSource:
 
     # ---- what the stream brings
 
-    def _take(self, response: X509SVIDResponse) -> None:
+    async def _take(self, response: X509SVIDResponse) -> None:
         try:
-            self._take_checked(response)
+            await self._take_checked(response)
         except SvidTakenBack as error:
             self._told.failed("x509", Failure.BAD_ANSWER)
             self._cease(str(error))
@@ -121,14 +121,15 @@ class WorkloadApiSource:
             _log.exception("identity_load_failed")
             self._say("a fault of ours while the agent's message was read; the log has it")
 
-    def _take_checked(self, response: X509SVIDResponse) -> None:
-        given = read_response(response, self._trust_domain, self._settings.hint, self._now())
+    async def _take_checked(self, response: X509SVIDResponse) -> None:
+        settings, known = self._settings, self._store.trusted
+        given = read_response(response, self._trust_domain, settings.hint, self._now(), known)
         if given.remarks != self._remarked:
             self._remarked = given.remarks
             for remark in given.remarks:
                 _log.warning("identity: %s", remark)
         if not self._store.holds(given.svid, given.bundles):
-            identity = self._store.replace(given.svid, given.bundles, self._now())
+            identity = await self._store.renew(given.svid, given.bundles, self._now())
             self._told.loaded(True, f"took the SVID of {given.svid.spiffe_id} as generation {identity.generation}")
         self._said = ""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from proxy.errors import ConnectionRefusal, IdentityInvalid
-from proxy.identity.bundle import Bundle
+from proxy.identity.bundle import Bundle, Bundles
 from proxy.identity.certificate import UNREADABLE
 from proxy.identity.revocation import read_crls_der
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
@@ -20,6 +20,9 @@ from proxy.workload_api.messages import X509SVID, X509SVIDResponse
 
 MAX_HINT_BYTES = 1024
 """What the standard allows a hint; a longer one cannot be in use anywhere."""
+
+
+NOBODY: Bundles = {}
 
 
 class SvidTakenBack(Exception):
@@ -35,8 +38,10 @@ class Given:
     remarks: tuple[str, ...] = ()
 
 
-def read_response(response: X509SVIDResponse, trust_domain: str, hint: str, now: float) -> Given:
-    """Take from the message what we use.
+def read_response(
+    response: X509SVIDResponse, trust_domain: str, hint: str, now: float, known: Bundles = NOBODY
+) -> Given:
+    """Take from the message what we use; a bundle that is the same as in ``known`` is not parsed again.
 
     Raises:
         SvidTakenBack: no SVID has the hint that we go by.
@@ -51,10 +56,10 @@ def read_response(response: X509SVIDResponse, trust_domain: str, hint: str, now:
     chosen = _choose(response.svids, hint)
     svid = _read_svid(chosen, trust_domain)
     try:
-        own = Bundle.from_der(trust_domain, chosen.bundle)
+        own = _read_bundle(trust_domain, chosen.bundle, known)
     except IdentityInvalid as error:
         raise IdentityInvalid(f"the bundle of {trust_domain} that the agent gives {error.detail}") from error
-    federated, remarks = _read_federated(response.federated_bundles, trust_domain)
+    federated, remarks = _read_federated(response.federated_bundles, trust_domain, known)
     bundles, strangers = _with_crls(response.crl, {trust_domain: own, **federated}, now)
     return Given(svid=svid, bundles=bundles, remarks=(*remarks, *strangers))
 
@@ -91,7 +96,14 @@ def _read_svid(chosen: X509SVID, trust_domain: str) -> X509Svid:
     return svid
 
 
-def _read_federated(bundles: Mapping[str, bytes], trust_domain: str) -> tuple[dict[str, Bundle], list[str]]:
+def _read_bundle(trust_domain: str, raw: bytes, known: Bundles) -> Bundle:
+    before = known.get(trust_domain)
+    return before if before is not None and before.is_of(raw) else Bundle.from_der(trust_domain, raw)
+
+
+def _read_federated(
+    bundles: Mapping[str, bytes], trust_domain: str, known: Bundles
+) -> tuple[dict[str, Bundle], list[str]]:
     found: dict[str, Bundle] = {}
     remarks = []
     for name, raw in bundles.items():
@@ -105,7 +117,7 @@ def _read_federated(bundles: Mapping[str, bytes], trust_domain: str) -> tuple[di
             remarks.append("a federated bundle has the name of a workload or of our own domain: it is left out")
             continue
         try:
-            found[foreign] = Bundle.from_der(foreign, raw)
+            found[foreign] = _read_bundle(foreign, raw, known)
         except IdentityInvalid as error:
             remarks.append(f"the federated bundle of {foreign} {error.detail}: its workloads are refused")
     return found, remarks

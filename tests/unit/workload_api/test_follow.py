@@ -1,12 +1,10 @@
 """When a stream is opened again."""
 
-from collections.abc import Callable
-
 import pytest
 
 from proxy.workload_api import follow as module
 from proxy.workload_api.failure import CallFailed, Failure
-from proxy.workload_api.follow import BACKOFF_MAX_S, Follower, pause_s
+from proxy.workload_api.follow import BACKOFF_MAX_S, Follower, OnMessage, pause_s
 
 
 def test_the_pause_grows_and_has_jitter() -> None:
@@ -23,11 +21,11 @@ class Stream:
         self.plan = list(plan)
         self.said: list[object] = []
 
-    async def call(self, take: Callable[[int], None]) -> None:
+    async def call(self, take: OnMessage[int]) -> None:
         """One opening of the stream."""
         count, kind = self.plan.pop(0)
         for number in range(count):
-            take(number)
+            assert take(number) is None
         raise CallFailed(kind, "why")
 
     async def follow(self) -> None:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support.pki import Authority, Svid, der, new_key
 
 from proxy.errors import IdentityInvalid
+from proxy.identity.revocation import NOTHING_REVOKED, Revocations
 from proxy.identity.sources.x509_response import Given, SvidTakenBack, read_response
 from proxy.workload_api.messages import X509SVID, X509SVIDResponse
 
@@ -174,3 +175,17 @@ def test_a_crl_of_ours_that_cannot_be_used_discards_the_message(broken: bytes) -
     """Whom an earlier one named must not come in again by a mistake in this one: the last good state stays."""
     with pytest.raises(IdentityInvalid, match="the message is discarded"):
         given_with(broken)
+
+
+def test_the_same_authorities_are_not_parsed_again() -> None:
+    """A rotation brings every bundle again; what is equal byte for byte is what it was, without CRLs at least."""
+    response = X509SVIDResponse(svids=(one(),), federated_bundles={"spiffe://other.org": der(OTHER.certificate)})
+    known = read_response(response, DOMAIN, "", NOW).bundles
+    again = read_response(response, DOMAIN, "", NOW, known).bundles
+    assert all(again[name] is known[name] for name in (DOMAIN, "other.org"))
+    newer = Authority.make("other.org")
+    changed = replace(response, federated_bundles={"spiffe://other.org": der(newer.certificate)})
+    assert read_response(changed, DOMAIN, "", NOW, known).bundles["other.org"].ders == {der(newer.certificate)}
+    revoked = {DOMAIN: replace(known[DOMAIN], revocations=Revocations(next_update=NOW))}
+    assert read_response(response, DOMAIN, "", NOW, revoked).bundles[DOMAIN].revocations is NOTHING_REVOKED
+    assert set(read_response(replace(response, federated_bundles={}), DOMAIN, "", NOW, known).bundles) == {DOMAIN}
