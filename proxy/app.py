@@ -208,7 +208,7 @@ class Sidecar:
             sections=self._sections,
             names=self._names,
             drain=self.end_wanted.set,
-            identity=lambda: held_as_data(self.store),
+            identity=lambda: held_as_data(self.store, self.source.trouble),
         )
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)

@@ -102,6 +102,11 @@ class WorkloadApiClient:
 
         return await self._explained(ask())
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection of the last call is still open: else the next call finds another agent, or none."""
+        return bool(self._channel._connected)  # noqa: SLF001 - grpclib has no other word for it
+
     def close(self) -> None:
         """End the connection, and with it every stream."""
         self._channel.close()

@@ -1,6 +1,8 @@
 """Identity by the Workload API: waited for, followed through every rotation without a lost request, kept, taken back."""
 
 import contextlib
+import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +110,30 @@ def test_federation_comes_and_goes_with_the_agents_messages(mesh: Mesh, tmp_path
         agent.give(x509_response(mesh.ca.svid(ORDERS), mesh.ca))
         wait_until(lambda: sidecar.metric("svidecar_svid_rotations_total") == 1, "the next state")
         assert call(mesh, sidecar) == 200
+
+
+def test_an_agent_that_may_not_be_asked_again(mesh: Mesh, tmp_path: Path) -> None:
+    """It is told everywhere, what we hold serves on, and SIGHUP or an agent started in its place ends it."""
+    agent = Agent()
+    with agent.listening(tmp_path / "api.sock"):
+        agent.refuse(grpc.StatusCode.INVALID_ARGUMENT)
+        sidecar = launch(mesh, tmp_path / "api.sock")
+        wait_until(lambda: "it is not asked again" in sidecar.get("health", "/healthz/ready")[1], "why it is not ready")
+        assert sidecar.get("health", "/healthz/ready")[0] == 503
+        assert sidecar.metric("svidecar_workload_api_errors_total", stream="x509", kind="invalid_argument") == 1
+        agent.give(x509_response(mesh.ca.svid(ORDERS), mesh.ca))
+        sidecar.process.send_signal(signal.SIGHUP)
+        sidecar.wait_until_ready()
+        agent.refuse(grpc.StatusCode.UNIMPLEMENTED)
+        name = "svidecar_workload_api_last_error_seconds"
+        wait_until(lambda: sidecar.metric(name, stream="x509", kind="unimplemented"), "the failure")
+        assert sidecar.metric("svidecar_workload_api_stream_open", stream="x509") == 0
+        assert call(mesh, sidecar) == 200
+        held = json.loads(sidecar.get("admin", "/identity")[1])
+        assert [one["spiffe_id"] for one in held["identities"]] == [ORDERS]
+        assert "send SIGHUP to svidecar" in held["trouble"]
+        assert agent.opened == 2
+    with Agent.start(tmp_path / "api.sock") as other:
+        other.give(x509_response(mesh.ca.svid(ORDERS), mesh.ca))
+        wait_until(lambda: sidecar.metric("svidecar_svid_rotations_total") == 1, "the other agent's", timeout_s=15)
+        assert json.loads(sidecar.get("admin", "/identity")[1])["trouble"] == ""

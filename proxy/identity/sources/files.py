@@ -27,7 +27,7 @@ _Stat = tuple[int, int, int, int, int] | None
 class FilesSource:
     """Fills the store from the files of ``settings``."""
 
-    __slots__ = ("_failed", "_files", "_now", "_on_load", "_seen", "_settings", "_store")
+    __slots__ = ("_failed", "_files", "_now", "_on_load", "_seen", "_settings", "_store", "trouble")
 
     def __init__(
         self, settings: IdentitySettings, store: IdentityStore, now: Callable[[], float], on_load: OnLoad
@@ -41,11 +41,15 @@ class FilesSource:
         self._on_load = on_load
         self._seen: tuple[_Stat, ...] = ()
         self._failed = False
+        self.trouble = ""
 
     def begin(self) -> None:
         """Load what is there; what is wrong with it was told, and is looked at again."""
         with contextlib.suppress(IdentityInvalid):
             self.load()
+
+    def ask_anew(self) -> None:
+        """It is looked at all the time."""
 
     def close(self) -> None:
         """Nothing is open between two looks."""
@@ -58,10 +62,9 @@ class FilesSource:
             if not self._store.holds(svid, bundles):
                 self._tell(self._store.replace(svid, bundles, self._now()))
         except IdentityInvalid as error:
-            self._failed = True
-            self._on_load(False, error.detail)
+            self._fail(error.detail, is_new=True)
             raise
-        self._failed = False
+        self._failed, self.trouble = False, ""
         return self._store.require()
 
     async def watch(self) -> None:
@@ -81,21 +84,22 @@ class FilesSource:
         try:
             await self._take()
         except IdentityInvalid as error:
-            if changed:
-                self._on_load(False, error.detail)
-            self._failed = True
+            self._fail(error.detail, is_new=changed)
         except Exception:  # noqa: BLE001 - a fault of ours must not end the watch: the next set may be good
             _log.exception("identity_load_failed")
-            if changed:
-                self._on_load(False, "a fault of ours while the files were read; the log has it")
-            self._failed = True
+            self._fail("a fault of ours while the files were read; the log has it", is_new=changed)
         else:
-            self._failed = False
+            self._failed, self.trouble = False, ""
 
     async def _take(self) -> None:
         svid, bundles = read_set(self._settings, self._now())
         if not self._store.holds(svid, bundles):  # touched or written again: no new contexts for the same identity
             self._tell(await self._store.renew(svid, bundles, self._now()))
+
+    def _fail(self, detail: str, *, is_new: bool) -> None:
+        self._failed, self.trouble = True, detail
+        if is_new:
+            self._on_load(False, detail)
 
     def _tell(self, identity: Identity) -> None:
         self._on_load(True, f"took the SVID of {identity.svid.spiffe_id} as generation {identity.generation}")

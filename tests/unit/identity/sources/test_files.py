@@ -93,8 +93,10 @@ async def test_rotation_in_place(tmp_path: Path) -> None:
         paths["key"].write_bytes(half)
         await watched.source.poll()
         assert watched.serial == old.certificate.serial_number
+    assert watched.source.trouble == watched.told[-1][1]
     paths["key"].write_bytes(new.key_pem)
     await watched.source.poll()
+    assert watched.source.trouble == ""
     assert watched.serial == new.certificate.serial_number
     assert watched.outcomes == [True, False, False, False, False, False, True]
     assert watched.store.require().generation == 2
