@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 
 from proxy import __version__
+from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
@@ -56,9 +57,6 @@ from proxy.upstream.settings import PoolSettings
 
 _log = logging.getLogger("svidecar")
 
-EXPIRY_WARNING = 0.2
-"""Warn when less than this part of the SVID's life is left: sources renew at half, so something is wrong by then."""
-
 
 class Sidecar:
     """One sidecar on one loop. ``start``, then ``drain`` or ``close``."""
@@ -72,6 +70,7 @@ class Sidecar:
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
         self.health = Health(_gates(settings))
         self.store = IdentityStore()
+        self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
         self.source = self._make_source()
         self.ports: dict[str, int] = {}
@@ -81,8 +80,6 @@ class Sidecar:
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
-        self._warned_of_expiry = False
-        self._warned_of_crls: set[str] = set()
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
@@ -264,7 +261,6 @@ class Sidecar:
             metrics.bundle_not_after(trust_domain).set(ends)
             if bundle.revocations is not NOTHING_REVOKED:
                 metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
-        self._warned_of_expiry = False
         if self._bundles is not None and self._bundles != identity.bundles:
             self._verify_anew()
         self._bundles = identity.bundles
@@ -292,7 +288,7 @@ class Sidecar:
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""
         while True:
-            self._look_at_identity()
+            self._expiry.look(time.time())
             if (passages := self.transactions.passages) is not None:
                 passages.sweep(time.monotonic())
             if self.keys.loaded_at is not None:
@@ -300,22 +296,6 @@ class Sidecar:
             elif Gate.KEYS in self.health.findings and self.keys.last_error:
                 self.health.set(Gate.KEYS, ok=False, detail=self.keys.last_error)
             await asyncio.sleep(1)
-
-    def _look_at_identity(self) -> None:
-        identity = self.store.current
-        if identity is None:
-            return
-        old = {name for name, bundle in identity.bundles.items() if time.time() > bundle.revocations.next_update}
-        for name in sorted(old - self._warned_of_crls):
-            _log.warning("identity: the CRL of %s has passed its nextUpdate: write a newer one", name)
-        self._warned_of_crls = old
-        svid, now = identity.svid, time.time()
-        left = svid.not_after - now
-        if left <= 0:
-            self.health.set(Gate.SVID, ok=False, detail="the SVID has ended, and its source has given no new one")
-        elif left < EXPIRY_WARNING * (svid.not_after - svid.not_before) and not self._warned_of_expiry:
-            self._warned_of_expiry = True
-            _log.warning("identity: the SVID ends in %d s, and its source has given no new one", left)
 
     # ---- what operators see
 
