@@ -48,7 +48,9 @@ from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
+from proxy.tokens.callers import make_callers
 from proxy.tokens.jwks import KeyStore
+from proxy.tokens.settings import AskSettings
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -97,6 +99,7 @@ class Sidecar:
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
+        self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
@@ -142,6 +145,7 @@ class Sidecar:
             time.time,
             random.random,
             assertion=self.assertions.obtain if self.assertions else None,
+            check_svid=self.callers.check if self.callers else None,
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
@@ -222,6 +226,9 @@ class Sidecar:
         self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
+        if self.callers is not None:
+            self.callers.want(_asks(self.settings))
+            self.tasks.spawn(self.callers.keep(), "jwt bundles of callers")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
@@ -322,6 +329,8 @@ class Sidecar:
         """Take another policy and other destinations; each connection is admitted anew, or ends with its answer."""
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
+        if self.callers is not None:
+            self.callers.want(_asks(self.settings))
         if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
@@ -365,6 +374,12 @@ class Sidecar:
         self.source.close()
         self.deadlines.close()
         self.access_log.close()
+
+
+def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
+    """Give all that is asked of the token service, for routes and for destinations."""
+    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
+    return [*of_routes, *(destination.token for destination in settings.destinations)]
 
 
 def _gates(settings: SidecarSettings) -> list[Gate]:

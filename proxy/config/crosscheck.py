@@ -1,7 +1,7 @@
 """What no key can see alone. Each rule looks at what is good, so that one bad key does not hide another mistake."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
@@ -11,6 +11,7 @@ from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
 from proxy.policy.settings import PolicySettings, Propagation
+from proxy.tokens.subject import JWT_SVID
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
@@ -26,6 +27,7 @@ def crosscheck(draft: Draft) -> None:
         _inbound_needs,
         _tokens,
         _token_service,
+        _jwt_svids,
         _trust_domains,
         check_federation,
         _ports,
@@ -87,6 +89,22 @@ def _token_service(draft: Draft) -> None:
         for number, route in enumerate(rule.routes):
             if route.exchange is not None:
                 draft.refuse(f"policy[{index}].routes[{number}].exchange", _NO_SERVICE)
+
+
+def _jwt_svids(draft: Draft) -> None:
+    for path in _asks_with_svid(draft) if not from_agent(draft) else ():
+        draft.refuse(
+            path, "needs the Workload API, for the keys come from the agent; jwt is judged by the service alone"
+        )
+
+
+def _asks_with_svid(draft: Draft) -> Iterator[str]:
+    asks = {f"outbound.destinations[{n}].token": d.token for n, d in draft.items("outbound.destinations")}
+    for index, rule in draft.items("policy"):
+        asks |= {f"policy[{index}].routes[{n}].exchange": route.exchange for n, route in enumerate(rule.routes)}
+    for path, ask in asks.items():
+        if ask is not None and ask.subject is not None and ask.subject.type == JWT_SVID:
+            yield f"{path}.subject.type"
 
 
 def _trust_domains(draft: Draft) -> None:
