@@ -98,6 +98,12 @@ def test_a_stream_is_cut_when_an_svid_ends(mesh: Mesh, app: RawApp) -> None:
     assert (answer.status, answer.reason, answer.closes) == (403, "grant_ended", True)
     wait_until(lambda: orders.decisions(reason="grant_ended", direction="inbound") == 2, "both are written down")
 
+    mesh.svid("brief", lifetime_s=4)
+    brief = mesh.start("brief", INBOUND.format(app=app.port))
+    ours = _begin(mesh, mesh.connect(brief.ports["inbound"]), "/any/stream")
+    assert ours.head().status == 200
+    assert 0.5 < _lives_s(ours) < 6
+
     mesh.svid("edge", lifetime_s=4)
     edge = mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n")
     through = _begin(mesh, mesh.plain(edge.ports["outbound"]), "/any/stream")

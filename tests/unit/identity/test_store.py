@@ -268,3 +268,12 @@ async def test_what_is_taken_away_meanwhile_stays_away(what: str) -> None:
     assert isinstance(outcome, IdentityInvalid if what == "renew" else NotReady)
     assert store.current is None
     assert workshop.in_use == []
+
+
+async def test_no_federated_bundle_lies_over_our_own() -> None:
+    """Also where a domain becomes ours that was a foreign one before."""
+    store = IdentityStore()
+    store.replace(GOOD, BUNDLES, NOW)
+    await store.federate(bundle(Authority.make("other.org")))
+    ours = store.replace(own(OTHER.svid("spiffe://other.org/orders")), {"other.org": bundle(OTHER)}, NOW)
+    assert ours.bundles == {"other.org": bundle(OTHER)}

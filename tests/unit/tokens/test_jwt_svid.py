@@ -178,3 +178,10 @@ def test_bundles_that_cannot_be_used_cost_their_own_domain() -> None:
     assert len(refused) == 4
     with pytest.raises(UnknownTrustDomain):
         verify_jwt_svid(make(sub="spiffe://empty.org/x"), found, AUDIENCE, NOW)
+
+
+def test_a_key_that_jwt_svids_may_not_have() -> None:
+    """EdDSA is not among the algorithms of the standard, also where the bundle has such a key and the signature is good."""
+    mint = TokenMint(algorithm="EdDSA")
+    known = {"example.org": KeySet.parse(compact_json({"keys": [{**mint.jwk, "use": "jwt-svid"}]}), JWT_SVID)}
+    assert reason(make(mint), known) == "token_algorithm_refused"

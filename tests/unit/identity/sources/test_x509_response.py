@@ -189,3 +189,12 @@ def test_the_same_authorities_are_not_parsed_again() -> None:
     revoked = {DOMAIN: replace(known[DOMAIN], revocations=Revocations(next_update=NOW))}
     assert read_response(response, DOMAIN, "", NOW, revoked).bundles[DOMAIN].revocations is NOTHING_REVOKED
     assert set(read_response(replace(response, federated_bundles={}), DOMAIN, "", NOW, known).bundles) == {DOMAIN}
+
+
+def test_a_federated_bundle_under_our_own_name_is_left_out() -> None:
+    """Whatever its authorities say of themselves: they would be ours."""
+    thief = Authority.make(DOMAIN)
+    federated = {f"spiffe://{DOMAIN}": der(thief.certificate)}
+    given = read_response(X509SVIDResponse(svids=(one(),), federated_bundles=federated), DOMAIN, "", NOW)
+    assert given.bundles[DOMAIN].ders == {der(CA.certificate)}
+    assert any("of our own domain: it is left out" in remark for remark in given.remarks)
