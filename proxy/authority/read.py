@@ -108,11 +108,15 @@ def read_settings(
         svid_lifetime_s=seconds(fields, "svid_lifetime_s", _DEFAULTS.svid_lifetime_s, _SVID_LIFETIMES, errors),
         token_lifetime_s=seconds(fields, "token_lifetime_s", _DEFAULTS.token_lifetime_s, _TOKEN_LIFETIMES, errors),
     )
-    check_workloads(settings.workloads, settings.issuers, errors)
-    check_federates_with(settings.workloads, settings.federation, errors)
+    _check_workloads(settings, errors)
     if errors:
         raise SettingsInvalid(errors)
     return settings
+
+
+def _check_workloads(settings: AuthoritySettings, errors: Errors) -> None:
+    check_workloads(settings.workloads, settings.issuers, errors)
+    check_federates_with(settings.workloads, settings.federation, errors)
 
 
 def _jwt_svid_lifetime(fields: dict[str, Any], errors: Errors) -> int:

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.pki import Authority, Svid, der, new_key
 
-from proxy.errors import IdentityInvalid
+from proxy.errors import CertificateRevoked, IdentityInvalid
+from proxy.identity.peer import identify
 from proxy.identity.revocation import NOTHING_REVOKED, Revocations
 from proxy.identity.sources.x509_response import Given, SvidTakenBack, read_response
 from proxy.workload_api.messages import X509SVID, X509SVIDResponse
@@ -159,7 +160,7 @@ def test_the_names_of_authorities_may_be_the_same() -> None:
 def test_a_crl_of_nobody_we_know() -> None:
     """Concerns nobody whom we let in; it is told, and costs nothing."""
     given = given_with(crl(Authority.make("third.org")))
-    assert given.remarks == ("a CRL is of an authority that is in no bundle: it concerns nobody here",)
+    assert given.remarks == ("a CRL is of an authority that is in no bundle: it is not used",)
     assert not given.bundles[DOMAIN].revocations.serials
 
 
@@ -198,3 +199,19 @@ def test_a_federated_bundle_under_our_own_name_is_left_out() -> None:
     given = read_response(X509SVIDResponse(svids=(one(),), federated_bundles=federated), DOMAIN, "", NOW)
     assert given.bundles[DOMAIN].ders == {der(CA.certificate)}
     assert any("of our own domain: it is left out" in remark for remark in given.remarks)
+
+
+def test_a_crl_of_our_own_intermediate() -> None:
+    """It is known by our own chain: whom it names is refused, also where the leaf's issuer is not in the bundle."""
+    below = CA.intermediate()
+    theirs = below.svid("spiffe://example.org/edge")
+    message = one(ca=below, bundle=der(CA.certificate))
+    given = read_response(X509SVIDResponse(svids=(message,), crl=(crl(below, theirs),)), DOMAIN, "", NOW)
+    assert given.remarks == ()
+    with pytest.raises(CertificateRevoked):
+        identify([*theirs.chain_der, der(CA.certificate)], given.bundles, NOW)
+    other = X509SVIDResponse(svids=(message,), crl=(crl(CA.intermediate(subject="another")),))
+    (remark,) = read_response(other, DOMAIN, "", NOW).remarks
+    assert "it is not used" in remark
+    with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):  # one of the same name
+        read_response(replace(other, crl=(crl(CA.intermediate()),)), DOMAIN, "", NOW)
