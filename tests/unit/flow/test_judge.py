@@ -23,6 +23,18 @@ CA = Authority.make("example.org")
 UNTIL_S = 5.0
 
 
+class Closing(Counting):
+    """A transport that says whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def close(self) -> None:
+        """Nothing is buffered."""
+        self.closed = True
+
+
 class Judged:
     """A connection of ``edge``, whose Grant ends with our own SVID: long before the peer's."""
 
@@ -43,7 +55,8 @@ class Judged:
         self.peer = identify([*CA.svid("spiffe://example.org/edge").chain_der, self.anchor], self.bundles, self.now)
         self.connection = InboundConnection(self.sidecar.inbound, self.door)
         self.connection._grant = admit(self.door.policy, self.peer, self.until)
-        Downstream.connection_made(self.connection, Counting())
+        self.transport = Closing()
+        Downstream.connection_made(self.connection, self.transport)
         self.door.lifetimes.add(self.connection)
 
     @property
@@ -70,6 +83,7 @@ async def test_what_is_still_proved_lives_no_longer(judged: Judged) -> None:
     judged.connection.judge(Proofs(judged.bundles, judged.now))
     assert judged.connection._grant.until == judged.until
     assert judged.connection.ends_at > time.monotonic() + GRACE_S
+    assert not judged.transport.closed
 
 
 async def test_what_is_proved_no_more_ends_within_the_grace(judged: Judged) -> None:
@@ -80,3 +94,4 @@ async def test_what_is_proved_no_more_ends_within_the_grace(judged: Judged) -> N
     assert judged.connection.ends_at <= time.monotonic() + GRACE_S
     assert judged.door.lifetimes.deadline <= judged.connection.ends_at
     assert began + GRACE_S <= judged.connection.ends_at
+    assert judged.transport.closed, "nothing is in progress that the grace would be for"
