@@ -16,6 +16,7 @@ import time
 from dataclasses import replace
 
 from proxy import __version__
+from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
 from proxy.config.settings import SidecarSettings
@@ -47,7 +48,9 @@ from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
+from proxy.tokens.callers import make_callers
 from proxy.tokens.jwks import KeyStore
+from proxy.tokens.settings import AskSettings
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -55,9 +58,6 @@ from proxy.upstream.pool import Pool
 from proxy.upstream.settings import PoolSettings
 
 _log = logging.getLogger("svidecar")
-
-EXPIRY_WARNING = 0.2
-"""Warn when less than this part of the SVID's life is left: sources renew at half, so something is wrong by then."""
 
 
 class Sidecar:
@@ -72,6 +72,7 @@ class Sidecar:
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
         self.health = Health(_gates(settings))
         self.store = IdentityStore()
+        self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
         self.source = self._make_source()
         self.ports: dict[str, int] = {}
@@ -81,8 +82,6 @@ class Sidecar:
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
         self._servers: list[ControlServer] = []
         self._pools: dict[str, Pool] = {}
-        self._warned_of_expiry = False
-        self._warned_of_crls: set[str] = set()
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
@@ -100,6 +99,7 @@ class Sidecar:
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
+        self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
@@ -145,6 +145,7 @@ class Sidecar:
             time.time,
             random.random,
             assertion=self.assertions.obtain if self.assertions else None,
+            check_svid=self.callers.check if self.callers else None,
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
@@ -208,7 +209,7 @@ class Sidecar:
             sections=self._sections,
             names=self._names,
             drain=self.end_wanted.set,
-            identity=lambda: held_as_data(self.store),
+            identity=lambda: held_as_data(self.store, self.source.trouble),
         )
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
@@ -225,6 +226,9 @@ class Sidecar:
         self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
+        if self.callers is not None:
+            self.callers.want(_asks(self.settings))
+            self.tasks.spawn(self.callers.keep(), "jwt bundles of callers")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
@@ -264,7 +268,6 @@ class Sidecar:
             metrics.bundle_not_after(trust_domain).set(ends)
             if bundle.revocations is not NOTHING_REVOKED:
                 metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
-        self._warned_of_expiry = False
         if self._bundles is not None and self._bundles != identity.bundles:
             self._verify_anew()
         self._bundles = identity.bundles
@@ -292,7 +295,7 @@ class Sidecar:
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""
         while True:
-            self._look_at_identity()
+            self._expiry.look(time.time())
             if (passages := self.transactions.passages) is not None:
                 passages.sweep(time.monotonic())
             if self.keys.loaded_at is not None:
@@ -300,22 +303,6 @@ class Sidecar:
             elif Gate.KEYS in self.health.findings and self.keys.last_error:
                 self.health.set(Gate.KEYS, ok=False, detail=self.keys.last_error)
             await asyncio.sleep(1)
-
-    def _look_at_identity(self) -> None:
-        identity = self.store.current
-        if identity is None:
-            return
-        old = {name for name, bundle in identity.bundles.items() if time.time() > bundle.revocations.next_update}
-        for name in sorted(old - self._warned_of_crls):
-            _log.warning("identity: the CRL of %s has passed its nextUpdate: write a newer one", name)
-        self._warned_of_crls = old
-        svid, now = identity.svid, time.time()
-        left = svid.not_after - now
-        if left <= 0:
-            self.health.set(Gate.SVID, ok=False, detail="the SVID has ended, and its source has given no new one")
-        elif left < EXPIRY_WARNING * (svid.not_after - svid.not_before) and not self._warned_of_expiry:
-            self._warned_of_expiry = True
-            _log.warning("identity: the SVID ends in %d s, and its source has given no new one", left)
 
     # ---- what operators see
 
@@ -342,6 +329,8 @@ class Sidecar:
         """Take another policy and other destinations; each connection is admitted anew, or ends with its answer."""
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
+        if self.callers is not None:
+            self.callers.want(_asks(self.settings))
         if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
@@ -385,6 +374,12 @@ class Sidecar:
         self.source.close()
         self.deadlines.close()
         self.access_log.close()
+
+
+def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
+    """Give all that is asked of the token service, for routes and for destinations."""
+    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
+    return [*of_routes, *(destination.token for destination in settings.destinations)]
 
 
 def _gates(settings: SidecarSettings) -> list[Gate]:

@@ -267,7 +267,7 @@ class AccessTokenMalformed(TokenRefusal):
 
 
 class AccessTokenRefused(TokenRefusal):
-    """The Transaction Token Service does not take the token that the request brings."""
+    """The token that the request brings is not taken: by the Transaction Token Service, or as a JWT-SVID by us."""
 
 
 class Denied(ProxyError, group=True):

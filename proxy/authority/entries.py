@@ -5,10 +5,12 @@ may run a program, and load his own code into it, so a path alone proves nothing
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 MAX_ID = 2**32 - 2
 """The largest user or group; the next one means "none" to the kernel."""
@@ -51,10 +53,14 @@ class Facts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One workload that is attested; ``name`` is the path of its SPIFFE ID without the first slash, and its hint."""
+    """One workload that is attested; ``name`` is the path of its SPIFFE ID without the first slash, and its hint.
+
+    ``federates_with``: the foreign trust domains whose bundles it gets; None: of all that there are.
+    """
 
     name: str
     selectors: Selectors = field()
+    federates_with: frozenset[str] | None = None
 
 
 def read_selectors(raws: Sequence[str]) -> Selectors:
@@ -79,6 +85,12 @@ def read_selectors(raws: Sequence[str]) -> Selectors:
 def matching(entries: Iterable[Entry], caller: Facts) -> list[Entry]:
     """Give the entries that this caller is, in their order."""
     return [entry for entry in entries if _holds(entry.selectors, caller)]
+
+
+def federated(entries: Iterable[Entry], bundles: Mapping[str, T]) -> dict[str, T]:
+    """Give those of ``bundles``, by trust domain, that at least one of these entries gets."""
+    wanted = [entry.federates_with for entry in entries]
+    return {name: one for name, one in bundles.items() if any(names is None or name in names for names in wanted)}
 
 
 def _holds(selectors: Selectors, caller: Facts) -> bool:

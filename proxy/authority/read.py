@@ -26,6 +26,7 @@ import yaml
 
 from proxy.authority import shape
 from proxy.authority.read_doors import (
+    check_federates_with,
     read_bundle_endpoint,
     read_entry_selectors,
     read_federation,
@@ -53,6 +54,10 @@ _REFRESH_HINTS = (1, 300)
 _KEYS = {
     *("listen", "svid_lifetime_s", "token_lifetime_s", "workloads"),
     *("socket", "refresh_hint_s", "jwt_svid_lifetime_s", "bundle_endpoint", "federation", "issuers"),
+}
+
+_OF_A_WORKLOAD = {
+    *("name", "scopes", "subjects", "context", "issuers", "replaces", "svids", "selectors", "federates_with"),
 }
 
 _SCOPE = re.compile(r"[!#-\[\]-~]+")
@@ -103,10 +108,15 @@ def read_settings(
         svid_lifetime_s=seconds(fields, "svid_lifetime_s", _DEFAULTS.svid_lifetime_s, _SVID_LIFETIMES, errors),
         token_lifetime_s=seconds(fields, "token_lifetime_s", _DEFAULTS.token_lifetime_s, _TOKEN_LIFETIMES, errors),
     )
-    check_workloads(settings.workloads, settings.issuers, errors)
+    _check_workloads(settings, errors)
     if errors:
         raise SettingsInvalid(errors)
     return settings
+
+
+def _check_workloads(settings: AuthoritySettings, errors: Errors) -> None:
+    check_workloads(settings.workloads, settings.issuers, errors)
+    check_federates_with(settings.workloads, settings.federation, errors)
 
 
 def _jwt_svid_lifetime(fields: dict[str, Any], errors: Errors) -> int:
@@ -164,9 +174,7 @@ def _listed(value: object, errors: Errors) -> list[tuple[str, WorkloadSettings]]
 
 
 def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
-    fields = only(
-        entry, {"name", "scopes", "subjects", "context", "issuers", "replaces", "svids", "selectors"}, where, errors
-    )
+    fields = only(entry, _OF_A_WORKLOAD, where, errors)
     flags = {name: fields.get(name, False) for name in ("context", "replaces", "svids")}
     for flag, value in flags.items():
         if not isinstance(value, bool):
@@ -184,6 +192,9 @@ def _from_entry(entry: object, where: str, errors: Errors) -> WorkloadSettings:
         replaces=flags["replaces"] is True,
         svids=flags["svids"] is True,
         selectors=read_entry_selectors(fields, where, errors),
+        federates_with=frozenset(texts(fields, "federates_with", where, errors))
+        if "federates_with" in fields
+        else None,
     )
 
 

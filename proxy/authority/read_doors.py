@@ -8,11 +8,12 @@ federation:
 - {trust_domain: other.org, url: https://bundles.other.org/}
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from proxy.authority.entries import InvalidSelector, Selectors, read_selectors
-from proxy.authority.settings import BundleEndpointSettings
+from proxy.authority.settings import BundleEndpointSettings, WorkloadSettings
 from proxy.authority.shape import Errors, listen, only, text, texts
 from proxy.federation.settings import Profile, RelationSettings, misfits
 from proxy.identity.spiffe_id import InvalidSpiffeId, parse_trust_domain
@@ -64,6 +65,22 @@ def read_federation(own: str, fields: dict[str, Any], errors: Errors) -> tuple[R
             errors.append((f"federation[{at}].trust_domain", "stands twice"))
         seen.add(relation.trust_domain)
     return tuple(found)
+
+
+def check_federates_with(
+    workloads: Sequence[WorkloadSettings], federation: Sequence[RelationSettings], errors: Errors
+) -> None:
+    """Note a workload that federates with whom the authority does not, or that would never hear of it."""
+    known = {relation.trust_domain for relation in federation}
+    for workload in workloads:
+        if workload.federates_with is None:
+            continue
+        if workload.selectors is None:
+            errors.append((f"workload {workload.name}", "federates_with is for workloads with selectors; remove it"))
+        if not known.issuperset(workload.federates_with):
+            errors.append(
+                (f"workload {workload.name}", "federates_with names a trust domain that is not in federation")
+            )
 
 
 def read_entry_selectors(fields: dict[str, Any], where: str, errors: Errors) -> Selectors | None:

@@ -162,8 +162,11 @@ class Authority:
         return {"workload_api": f"unix://{path.absolute()}"}
 
     def _make_workload_api(self) -> GrpcServer | None:
-        named = [(workload.name, workload.selectors) for workload in self._settings.workloads]
-        entries = [Entry(name=name, selectors=selectors) for name, selectors in named if selectors is not None]
+        entries = [
+            Entry(name=workload.name, selectors=workload.selectors, federates_with=workload.federates_with)
+            for workload in self._settings.workloads
+            if workload.selectors is not None
+        ]
         if not entries:
             return None
         service = WorkloadApi(entries, self._material, self._now, self._settings.jwt_svid_lifetime_s)

@@ -23,6 +23,8 @@ class WorkloadSettings:
     (``spiffe://``) only if it says so. ``context``: whether its ``request_details`` and ``request_context`` become
     ``tctx`` and ``rctx``. ``issuers``: whose subject tokens it may bring. ``replaces``: whether it may trade
     transaction tokens for ones that do less. ``svids``: whether it may bring JWT-SVIDs of other workloads.
+
+    ``federates_with``: of which of the federated trust domains it gets the bundle; None: of all.
     """
 
     name: str
@@ -33,6 +35,7 @@ class WorkloadSettings:
     issuers: tuple[str, ...] = ()
     replaces: bool = False
     svids: bool = False
+    federates_with: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.authority.attest import Caller
 from proxy.authority.ca import IssuedSvid, Root
-from proxy.authority.entries import Entry, matching
+from proxy.authority.entries import Entry, federated, matching
 from proxy.authority.grpc import Code, Refused
 from proxy.authority.jwt_svid import issue_jwt_svid, jwt_authorities
 from proxy.authority.keys import SigningKey, signer
@@ -87,8 +87,8 @@ class WorkloadApi:
 
     def _x509_svids(self, caller: Caller, request: bytes) -> m.Message:
         m.decode(m.X509SVIDRequest, request)
-        material, svids = self._material(), []
-        for entry in self._own(caller):
+        material, own, svids = self._material(), self._own(caller), []
+        for entry in own:
             issued = material.issued.get(entry.name)
             if issued is None:
                 raise Refused(Code.UNAVAILABLE, "the SVID is not issued yet")
@@ -101,14 +101,14 @@ class WorkloadApi:
                     hint=entry.name,
                 )
             )
-        return m.X509SVIDResponse(svids=tuple(svids), federated_bundles=_concatenated(material.foreign))
+        return m.X509SVIDResponse(svids=tuple(svids), federated_bundles=_concatenated(federated(own, material.foreign)))
 
     def _x509_bundles(self, caller: Caller, request: bytes) -> m.Message:
         m.decode(m.X509BundlesRequest, request)
-        self._own(caller)
-        material = self._material()
-        own = {f"spiffe://{material.root.trust_domain}": _der(material.root.bundle_pem)}
-        return m.X509BundlesResponse(bundles={**_concatenated(material.foreign), **own})
+        foreign = federated(self._own(caller), self._material().foreign)
+        root = self._material().root
+        own = {f"spiffe://{root.trust_domain}": _der(root.bundle_pem)}
+        return m.X509BundlesResponse(bundles={**_concatenated(foreign), **own})
 
     def _jwt_svids(self, caller: Caller, raw: bytes) -> m.Message:
         request = m.decode(m.JWTSVIDRequest, raw)
@@ -136,25 +136,25 @@ class WorkloadApi:
 
     def _jwt_bundles(self, caller: Caller, request: bytes) -> m.Message:
         m.decode(m.JWTBundlesRequest, request)
-        self._own(caller)
-        return m.JWTBundlesResponse(bundles={f"spiffe://{name}": keys for name, keys in self._jwt_keys().items()})
+        keys = self._jwt_keys(self._own(caller))
+        return m.JWTBundlesResponse(bundles={f"spiffe://{name}": jwk_set for name, jwk_set in keys.items()})
 
     def _validate(self, caller: Caller, raw: bytes) -> m.Message:
         request = m.decode(m.ValidateJWTSVIDRequest, raw)
-        self._own(caller)
+        own = self._own(caller)
         if not request.audience or not request.svid:
             raise Refused(Code.INVALID_ARGUMENT, "audience and svid are required")
         try:
-            bundles, _ = read_bundles(self._jwt_keys())
+            bundles, _ = read_bundles(self._jwt_keys(own))
             svid = verify_jwt_svid(request.svid.encode(), bundles, request.audience, self._now())
         except (TokenRefusal, UnknownTrustDomain) as refusal:
             raise Refused(Code.INVALID_ARGUMENT, f"{refusal.reason}: {refusal.detail}") from refusal
         return m.ValidateJWTSVIDResponse(spiffe_id=str(svid.spiffe_id), claims=svid.claims)
 
-    def _jwt_keys(self) -> dict[str, bytes]:
+    def _jwt_keys(self, entries: Sequence[Entry]) -> dict[str, bytes]:
         material = self._material()
         own: dict[str, Any] = {"keys": jwt_authorities(material.jwt_keys)}
-        return {**material.foreign_jwt_keys, material.root.trust_domain: json.dumps(own).encode()}
+        return {**federated(entries, material.foreign_jwt_keys), material.root.trust_domain: json.dumps(own).encode()}
 
     def _id(self, entry: Entry) -> SpiffeId:
         return SpiffeId(trust_domain=self._material().root.trust_domain, path=f"/{entry.name}")

@@ -35,7 +35,7 @@ _SUBJECT = Record(
         Key(
             "type",
             text("a type of subject token", "access_token", longest=255),
-            "access_token, id_token, jwt, saml1, saml2, self_signed, unsigned_json, txn_token, or a URN.",
+            "access_token, id_token, jwt, jwt_svid, saml1, saml2, self_signed, unsigned_json, txn_token, or a URN.",
             into=(SubjectSettings, "type"),
         ),
         Key(
@@ -43,6 +43,13 @@ _SUBJECT = Record(
             text("bearer, or header:NAME", "bearer", longest=255),
             "bearer (Authorization), or header:NAME. The field goes no further.",
             into=(SubjectSettings, "taken"),
+        ),
+        Key(
+            "audience",
+            text("an audience", "spiffe://example.org/tts"),
+            "Whom a jwt_svid must be for: the token service's issuer identifier. It is verified by us, too.",
+            into=(SubjectSettings, "audience"),
+            fallback="with jwt_svid alone",
         ),
     ),
 )

@@ -1,7 +1,7 @@
 """What no key can see alone. Each rule looks at what is good, so that one bad key does not hide another mistake."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
@@ -11,6 +11,7 @@ from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
 from proxy.policy.settings import PolicySettings, Propagation
+from proxy.tokens.subject import JWT_SVID
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
@@ -26,6 +27,7 @@ def crosscheck(draft: Draft) -> None:
         _inbound_needs,
         _tokens,
         _token_service,
+        _jwt_svids,
         _trust_domains,
         check_federation,
         _ports,
@@ -89,6 +91,22 @@ def _token_service(draft: Draft) -> None:
                 draft.refuse(f"policy[{index}].routes[{number}].exchange", _NO_SERVICE)
 
 
+def _jwt_svids(draft: Draft) -> None:
+    for path in _asks_with_svid(draft) if not from_agent(draft) else ():
+        draft.refuse(
+            path, "needs the Workload API, for the keys come from the agent; jwt is judged by the service alone"
+        )
+
+
+def _asks_with_svid(draft: Draft) -> Iterator[str]:
+    asks = {f"outbound.destinations[{n}].token": d.token for n, d in draft.items("outbound.destinations")}
+    for index, rule in draft.items("policy"):
+        asks |= {f"policy[{index}].routes[{n}].exchange": route.exchange for n, route in enumerate(rule.routes)}
+    for path, ask in asks.items():
+        if ask is not None and ask.subject is not None and ask.subject.type == JWT_SVID:
+            yield f"{path}.subject.type"
+
+
 def _trust_domains(draft: Draft) -> None:
     own, federated = draft.get("trust_domain"), draft.get(f"{_FILES}.federated")
     if own is None or (federated is None and draft.is_written(f"{_FILES}.federated")):
@@ -101,6 +119,8 @@ def _trust_domains(draft: Draft) -> None:
     for name in draft.get(f"{_FILES}.federated_crls") or ():
         if name not in (federated or ()):
             advice = "use identity.files.crl" if name == own else "write its bundle under identity.files.federated"
+            if name in fetched(draft):
+                advice += ", not under identity.federation: what is fetched may change its CAs, and the CRL would not"
             draft.refuse(f"{_FILES}.federated_crls.{name}", f"is not one of the federated trust domains: {advice}")
     for path, spiffe_id in _expected_identities(draft):
         domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]

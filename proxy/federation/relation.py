@@ -68,7 +68,7 @@ class Relation:
         before = self.taken
         try:
             document = await self._endpoint.ask()
-            self._take(document)
+            await self._take(document)
         except ProxyError as error:
             self._failures += 1
             self._tell(error.reason, error.detail)
@@ -88,14 +88,14 @@ class Relation:
         """End kept connections."""
         self._endpoint.close()
 
-    def _take(self, document: Document) -> None:
+    async def _take(self, document: Document) -> None:
         held = self.taken.sequence if self.taken is not None else None
         if held is not None and document.sequence is not None and document.sequence < held:
             raise IdentityInvalid(
                 f"what {self.settings.url} serves is older than what it served before (spiffe_sequence); if its "
                 "publisher has begun anew, restart this sidecar"
             )
-        self._store.federate(document.bundle)
+        await self._store.federate(document.bundle)
         self._endpoint.taken(document.bundle)
         self.taken = document
 

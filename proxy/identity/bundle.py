@@ -63,6 +63,10 @@ class Bundle:
         """Read concatenated DER, as the Workload API sends it. Raises IdentityInvalid."""
         return cls(trust_domain=trust_domain, authorities=read_ders(split_der(raw)))
 
+    def is_of(self, raw: bytes) -> bool:
+        """Whether ``from_der`` would make of it what this is: a rotation brings the same authorities again."""
+        return self.revocations is NOTHING_REVOKED and b"".join(self.by_der) == raw
+
     @classmethod
     def from_jwks(cls, trust_domain: str, raw: bytes) -> "Bundle":
         """Read the x509-svid entries of a SPIFFE bundle (X509-SVID 6.2). Raises IdentityInvalid."""

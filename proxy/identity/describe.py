@@ -11,10 +11,11 @@ from proxy.identity.svid import X509Svid
 _UNITS = ((172800.0, 86400.0, "days"), (7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (0.0, 1.0, "s"))
 
 
-def held_as_data(store: IdentityStore) -> dict[str, Any]:
-    """What is in use now; nothing where there is none."""
+def held_as_data(store: IdentityStore, trouble: str) -> dict[str, Any]:
+    """What is in use now, nothing where there is none; and what is wrong with its source."""
     held = store.current
-    return {"identities": [svid_as_data(held.svid)] if held else [], "bundles": bundles_as_data(store.trusted)}
+    identities = [svid_as_data(held.svid)] if held else []
+    return {"identities": identities, "bundles": bundles_as_data(store.trusted), "trouble": trouble}
 
 
 def svid_as_data(svid: X509Svid, hint: str = "") -> dict[str, Any]:
@@ -41,7 +42,7 @@ def bundles_as_data(bundles: Bundles) -> dict[str, Any]:
 
 
 def as_lines(data: Mapping[str, Any], now: float) -> Iterator[str]:
-    """Write what the two above gave: ``identities`` and ``bundles``."""
+    """Write what the three above gave: ``identities`` and ``bundles``, and what is wrong with the source."""
     for one in data["identities"]:
         hint = f" (hint {one['hint']})" if one["hint"] else ""
         yield f"{one['spiffe_id']}{hint}"
@@ -51,6 +52,8 @@ def as_lines(data: Mapping[str, Any], now: float) -> Iterator[str]:
     for name, bundle in data["bundles"].items():
         noun = "authority, which ends" if bundle["authorities"] == 1 else "authorities, the last of which ends"
         yield f"trusts {name}: {bundle['authorities']} {noun} {bundle['not_after']}"
+    if data.get("trouble"):
+        yield f"no newer one comes: {data['trouble']}"
 
 
 def _utc(seconds: float) -> str:

@@ -4,6 +4,10 @@ A CRL counts for the authority that signed it alone: a serial number is unique a
 beyond. So each list stands under the key of its issuer, and a chain is compared certificate by certificate. A list that
 we cannot read in full is refused, never used in part: a delta, one for a part of the certificates, one on behalf of
 other issuers (each says so by a critical extension or by an issuing distribution point).
+
+Who signs a list must be known beforehand: an authority of the bundle, or an intermediate of our own SVID. That of
+another intermediate is refused in a file: its signer is seen only when a peer shows it, and until then the list could
+be neither believed nor passed over.
 """
 
 import hashlib

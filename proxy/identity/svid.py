@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy.errors import IdentityInvalid, NotAnSvid
-from proxy.identity.bundle import read_ders, read_pem, split_der
+from proxy.identity.bundle import Bundle, read_ders, read_pem, split_der
 from proxy.identity.certificate import check_intermediates, find, is_ca, public_key, read_extensions, uris, validity
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 
@@ -31,6 +31,11 @@ class X509Svid:
     not_after: float
     chain_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
+
+    def signers(self, bundle: Bundle) -> tuple[x509.Certificate, ...]:
+        """Return who may sign CRLs of a trust domain: its authorities; of our own, our intermediates as well."""
+        own = bundle.trust_domain == self.spiffe_id.trust_domain
+        return (*bundle.authorities, *self.certificates[1:]) if own else bundle.authorities
 
     @classmethod
     def from_pem(cls, chain: bytes, key: bytes) -> "X509Svid":

@@ -17,8 +17,12 @@ LIVE = frozenset({"policy", "destinations"})
 
 
 def reload(sidecar: Sidecar, config_path: Path) -> None:
-    """Open the access log again, and take the new policy and destinations if the whole file is good."""
+    """Open the access log again, and take the new policy and destinations if the whole file is good.
+
+    The source of the identity is asked anew where it was given up, whatever the file holds.
+    """
     sidecar.access_log.reopen()
+    sidecar.source.ask_anew()
     try:
         settings = load(config_path, os.environ)
     except (ConfigInvalid, OSError) as error:

@@ -9,7 +9,7 @@ from proxy.errors import AccessTokenMalformed, AccessTokenMissing, FactUnusable
 from proxy.tokens.exchange import Want
 from proxy.tokens.facts import MAX_FACTS, Fact, Facts, InvalidFact, parse_fact
 from proxy.tokens.settings import AskSettings, SubjectSettings
-from proxy.tokens.subject import UNSIGNED_JSON, InvalidType, Subject, kind_of, subject, unsigned
+from proxy.tokens.subject import JWT_SVID, TYPES, UNSIGNED_JSON, InvalidType, Subject, kind_of, subject, unsigned
 
 MAX_CONTEXT_BYTES: Final = 4096
 """Of request_details, and of request_context: they ride in every hop's head."""
@@ -31,6 +31,7 @@ class Ask:
     """
 
     __slots__ = (
+        "_audience",
         "_context",
         "_details",
         "_kind",
@@ -53,6 +54,7 @@ class Ask:
         self._kind = kind
         self._details = details
         self._context = context
+        self._audience = (settings.subject and settings.subject.audience) or ""
         self.field = _field(settings.subject) if settings.subject is not None else b""
         self.needs_body = any(fact.of_body for fact in (*details.values(), *context.values()))
         self.is_plain = kind is None and not details and not context
@@ -103,7 +105,7 @@ class Ask:
             return unsigned(_sub(value))
         if not _B64TOKEN.fullmatch(value) or len(value) > _MAX_SUBJECT_BYTES:
             raise AccessTokenMalformed("the token to trade is not one of RFC 6750, or larger than 16 KiB")
-        return subject(self._kind, value.decode())
+        return subject(self._kind, value.decode(), self._audience)
 
 
 def compile_ask(path: str, settings: AskSettings, errors: Errors, *, routed: bool) -> Ask | None:
@@ -123,6 +125,15 @@ def _kind(path: str, settings: SubjectSettings, errors: Errors) -> str | None:
         errors.append((f"{path}.from", "write bearer (Authorization: Bearer ...), or header:NAME"))
     if settings.type == "unsigned_json" and taken == BEARER:
         errors.append((f"{path}.from", "an unsigned subject is a name in a field of the app's own: write header:NAME"))
+    if settings.type == JWT_SVID and not settings.audience:
+        why = "is missing: whom the JWT-SVID must be for, the issuer identifier of the token service"
+        errors.append((f"{path}.audience", why))
+    if settings.type != JWT_SVID and settings.audience:
+        errors.append(
+            (f"{path}.audience", "belongs to type: jwt_svid; of other tokens the service judges it; remove it")
+        )
+    if settings.type == JWT_SVID:
+        return TYPES["jwt"]
     try:
         return kind_of(settings.type)
     except InvalidType as error:

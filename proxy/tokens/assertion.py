@@ -31,13 +31,14 @@ Follow = Callable[[Callable[[JWTBundlesResponse], None]], Awaitable[None]]
 class Assertions:
     """JWT-SVIDs of ours for one audience, the issuer identifier of the token service. ``now`` is Unix time."""
 
-    __slots__ = ("_ask", "_audience", "_bundles", "_flight", "_follow", "_held", "_now", "_renew_at")
+    __slots__ = ("_also", "_ask", "_audience", "_bundles", "_flight", "_follow", "_held", "_now", "_renew_at")
 
     def __init__(self, audience: str, ask: Ask, follow: Follow, now: Callable[[], float]) -> None:
         self._audience = audience
         self._ask = ask
         self._follow = follow
         self._now = now
+        self._also: Callable[[JWTBundlesResponse], None] = lambda _: None
         self._bundles: dict[str, KeySet] = {}
         self._held = ""
         self._renew_at = 0.0
@@ -49,9 +50,14 @@ class Assertions:
 
     def take_bundles(self, response: JWTBundlesResponse) -> None:
         """Take the keys of JWT-SVIDs: all of them, for a message is the full state."""
+        self._also(response)
         self._bundles, refused = read_bundles(response.bundles)
         for why in refused:
             _log.warning("identity: %s", why)
+
+    def also_tell(self, callback: Callable[[JWTBundlesResponse], None]) -> None:
+        """Have ``callback`` take them too. It must not raise."""
+        self._also = callback
 
     def forget(self) -> None:
         """Another identity is in use, or none: what was made for the old one is not shown any more."""

@@ -1,7 +1,7 @@
 """JWT-SVIDs (specs 2.3): who holds one, proved by the keys of its own trust domain. Pure.
 
 A JWT-SVID is a bearer token: who has it can use it until it ends, also whoever it was sent to. So it is believed for
-the one audience that we are, and never passed on.
+one audience: us, or the token service that it is traded with; and it goes to nobody else.
 """
 
 from collections.abc import Mapping

@@ -8,10 +8,14 @@ from proxy.tokens.profile import Profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectSettings:
-    """The subject token that a request brings. ``taken``: ``bearer``, or ``header:NAME``."""
+    """The subject token that a request brings. ``taken``: ``bearer``, or ``header:NAME``.
+
+    ``audience`` is of ``jwt_svid``: whom it must be for, the issuer identifier of the token service.
+    """
 
     type: str = "access_token"
     taken: str = "bearer"
+    audience: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

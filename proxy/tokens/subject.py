@@ -19,6 +19,9 @@ TYPES: Final[Mapping[str, str]] = {
 """The words of the configuration, and the names of the standards."""
 
 REFRESH_TOKEN: Final = _URN + "refresh_token"
+JWT_SVID: Final = "jwt_svid"
+"""The word of a JWT that is a JWT-SVID, and verified here too. There is no URN for it: the token service sees a JWT."""
+
 TXN_TOKEN: Final = TYPES["txn_token"]
 UNSIGNED_JSON: Final = TYPES["unsigned_json"]
 
@@ -29,11 +32,15 @@ class InvalidType(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A subject token, equal to another when kind and hash are; the token itself is neither compared nor shown."""
+    """A subject token, equal to another when kind and hash are; the token itself is neither compared nor shown.
+
+    With an ``audience`` it is a JWT-SVID for that one, and must be verified as such before it is traded.
+    """
 
     kind: str
     digest: str
     token: str = field(repr=False, compare=False)
+    audience: str = ""
 
 
 def kind_of(word: str) -> str:
@@ -47,9 +54,9 @@ def kind_of(word: str) -> str:
     raise InvalidType(f"write one of {', '.join(TYPES)}, or the URN of a type that the token service knows")
 
 
-def subject(kind: str, token: str) -> Subject:
+def subject(kind: str, token: str, audience: str = "") -> Subject:
     """Make one of a token; ``kind`` is a URN of ``kind_of``."""
-    return Subject(kind, sha256(token.encode()).hexdigest(), token)
+    return Subject(kind, sha256(token.encode()).hexdigest(), token, audience)
 
 
 def unsigned(sub: str) -> Subject:

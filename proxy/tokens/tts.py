@@ -83,8 +83,11 @@ class TokenService:
         *,
         on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
         assertion: Callable[[], Awaitable[str]] | None = None,
+        check_svid: Callable[[str, str], object] | None = None,
     ) -> None:
         """Make it; ``assertion`` gives a JWT-SVID for the service (specs 5.9), where mTLS does not say who we are.
+
+        ``check_svid`` is ``Callers.check``; without it no JWT-SVID is traded.
 
         Raises:
             ConfigInvalid: the service is not one that can be known.
@@ -104,12 +107,20 @@ class TokenService:
         self._jitter = jitter
         self._on_exchange = on_exchange
         self._assertion = assertion
+        self._check_svid = check_svid
         self._held: dict[Want, _Entry] = {}  # with a token, the one obtained first at the beginning
         self._tried: dict[Want, _Entry] = {}  # without one yet
         self._tasks = Tasks("token service")
 
     def recall(self, want: Want, now: float) -> bytes | None:
-        """Return the token that is held for ``want``, and ask for its successor when it is time for that."""
+        """Return the token that is held for ``want``, and ask for its successor when it is time for that.
+
+        Raises AccessTokenRefused or KeysUnavailable where it is wanted for a JWT-SVID that is not believed now.
+        """
+        if want.subject is not None and want.subject.audience:
+            if self._check_svid is None:
+                raise KeysUnavailable("JWT-SVIDs are verified with the keys of an agent, and none is configured")
+            self._check_svid(want.subject.token, want.subject.audience)
         entry = self._held.get(want)
         if entry is None or now >= entry.exp:
             return None

@@ -163,11 +163,9 @@ class Dialer:
 
     def withdraw(self, upstream: Upstream) -> None:
         """End a connection whose other end may be called no more: what it has in progress has a moment left."""
-        ends_at = self._clock() + GRACE_S
-        upstream.withdraw(ends_at)
+        upstream.withdraw(self._clock() + GRACE_S)
         if self._lifetimes is not None:
-            self._lifetimes.add(upstream)
-            self._lifetimes.hasten(ends_at)
+            self._lifetimes.add(upstream)  # it looks in time for that end
 
     async def _connect(self, endpoint: Endpoint) -> socket.socket:
         addresses = await self._resolve(endpoint)

@@ -19,6 +19,7 @@ from multidict import MultiDict
 
 from proxy.workload_api.endpoint import Endpoint
 from proxy.workload_api.failure import CallFailed, Failure
+from proxy.workload_api.follow import OnMessage
 from proxy.workload_api.messages import (
     FETCH_JWT_BUNDLES,
     FETCH_JWT_SVID,
@@ -72,14 +73,14 @@ class WorkloadApiClient:
         where = {"path": endpoint.path} if endpoint.path else {"host": endpoint.host, "port": endpoint.port}
         self._channel = Channel(**where, codec=_Codec(), config=config)
 
-    async def x509_svids(self, on_message: Callable[[X509SVIDResponse], None], patience: Callable[[], float]) -> None:
+    async def x509_svids(self, on_message: OnMessage[X509SVIDResponse], patience: Callable[[], float]) -> None:
         """Follow our identities: each message is the full state. ``patience``: seconds to wait for the next one.
 
         It ends by CallFailed alone, also when the agent ends the stream or our patience does.
         """
         await self._follow(FETCH_X509_SVID, X509SVIDRequest(), X509SVIDResponse, on_message, patience)
 
-    async def jwt_bundles(self, on_message: Callable[[JWTBundlesResponse], None]) -> None:
+    async def jwt_bundles(self, on_message: OnMessage[JWTBundlesResponse]) -> None:
         """Follow the keys of JWT-SVIDs, as ``x509_svids``; they have no end of their own, so patience has none."""
         await self._follow(FETCH_JWT_BUNDLES, JWTBundlesRequest(), JWTBundlesResponse, on_message, lambda: float("inf"))
 
@@ -101,12 +102,17 @@ class WorkloadApiClient:
 
         return await self._explained(ask())
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection of the last call is still open: else the next call finds another agent, or none."""
+        return bool(self._channel._connected)  # noqa: SLF001 - grpclib has no other word for it
+
     def close(self) -> None:
         """End the connection, and with it every stream."""
         self._channel.close()
 
     async def _follow(
-        self, path: str, request: Message, kind: type[R], on_message: Callable[[R], None], patience: Callable[[], float]
+        self, path: str, request: Message, kind: type[R], on_message: OnMessage[R], patience: Callable[[], float]
     ) -> None:
         async def follow() -> None:
             async with self._open(path, Cardinality.UNARY_STREAM, request, kind) as stream:
@@ -114,7 +120,8 @@ class WorkloadApiClient:
                     await stream.send_message(request, end=True)
                     message = await stream.recv_message()
                 while message is not None:
-                    on_message(message)
+                    if (taking := on_message(message)) is not None:
+                        await taking
                     message = await _within(patience(), stream)
 
         await self._explained(follow())

@@ -1,7 +1,8 @@
 """Keeping one stream of the Workload API open: again after each failure that the standard lets us try again.
 
 Known here: when. A stream that worked is reopened at once (Workload API 4.2), for what it brought may have changed
-meanwhile. Whatever else fails is tried again after a pause that grows and has jitter, for ever.
+meanwhile. Whatever else fails is tried again after a pause that grows and has jitter, for ever. A failure that is final
+is not; but it is final for the agent that gave it, and the next one may know better.
 """
 
 import asyncio
@@ -19,29 +20,36 @@ STEADY_S: Final = 1.0
 """A stream that lived this long worked, and is reopened at once; one that ends sooner is a failure among others."""
 
 M = TypeVar("M")
-Call = Callable[[Callable[[M], None]], Awaitable[None]]
+OnMessage = Callable[[M], Awaitable[None] | None]
+"""Takes a message; what it gives is awaited before the next one is read."""
+
+Call = Callable[[OnMessage[M]], Awaitable[None]]
 """Opens the stream, gives each message to what it is called with, and ends by CallFailed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """Keeps a stream open. ``state``: told True when a message came, False when the stream ended; then ``failed``."""
+    """Keeps a stream open. ``state``: told True when a message came, False when the stream ended; then ``failed``.
+
+    ``another``: ends when, after a final failure, there is somebody else to ask.
+    """
 
     state: Callable[[bool], None]
     failed: Callable[[CallFailed], None]
     jitter: Callable[[], float]
+    another: Callable[[], Awaitable[None]]
 
-    async def keep(self, call: Call[M], on_message: Callable[[M], None]) -> None:
-        """Follow the stream until a failure that is final."""
+    async def keep(self, call: Call[M], on_message: OnMessage[M]) -> None:
+        """Follow the stream for ever."""
         clock = asyncio.get_running_loop().time
         failures, came_at = 0, float("inf")
 
-        def take(message: M) -> None:
+        def take(message: M) -> Awaitable[None] | None:
             nonlocal came_at
             if came_at > clock():
                 came_at = clock()
                 self.state(True)
-            on_message(message)
+            return on_message(message)
 
         while True:
             came_at = float("inf")
@@ -51,7 +59,7 @@ class Follower:
                 self.state(False)
                 self.failed(failure)
                 if failure.kind.is_final:
-                    return
+                    await self.another()
             failures = 0 if clock() - came_at >= STEADY_S else failures + 1
             await asyncio.sleep(pause_s(failures, self.jitter()))
 

@@ -1,12 +1,12 @@
 """A new policy holds for what has not been judged yet, and ends the tunnels of whoever it names no more."""
 
-import signal
 import socket
 
 import pytest
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh
-from support.sidecar import Sidecar, wait_until
+from support.sidecar import Sidecar
+from support.streams import reload
 from support.wire import Wire
 
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
@@ -38,13 +38,6 @@ def _policy(app: RawApp, peers: str) -> str:
     return INBOUND.format(app=app.port).replace("[spiffe://example.org/edge]", peers)
 
 
-def _reload(mesh: Mesh, orders: Sidecar, yaml: str) -> None:
-    before = orders.log.count("reload: ")
-    mesh.config("orders", yaml)
-    orders.signal(signal.SIGHUP)
-    wait_until(lambda: orders.log.count("reload: ") > before, "the reload")
-
-
 def test_half_a_head_is_judged_by_the_new_policy(mesh: Mesh, orders: Sidecar, app: RawApp) -> None:
     """Who begins a request before the reload and ends it after does not keep the old permission."""
     token = mesh.bearer()["Txn-Token"]
@@ -53,7 +46,7 @@ def test_half_a_head_is_judged_by_the_new_policy(mesh: Mesh, orders: Sidecar, ap
     for wire in (allowed, gone):
         assert wire.ask("GET", "/any/1", mesh.bearer()).status == 200
         wire.send(head[:30])
-    _reload(mesh, orders, _policy(app, "[spiffe://example.org/shop]").replace("* /any/**", "* /other/**"))
+    reload(mesh, orders, "orders", _policy(app, "[spiffe://example.org/shop]").replace("* /any/**", "* /other/**"))
     assert allowed.send(head[30:]).reply().reason == "route_not_allowed"
     assert gone.ends()
     assert orders.decisions(reason="peer_not_allowed", direction="inbound") == 1
@@ -62,7 +55,7 @@ def test_half_a_head_is_judged_by_the_new_policy(mesh: Mesh, orders: Sidecar, ap
 def test_tunnels_end_with_their_peers_rule(mesh: Mesh, orders: Sidecar, app: RawApp) -> None:
     """The tunnel of a peer that is still named goes on; that of one that is not ends at once."""
     stays, goes = (_tunnel(mesh, orders, name) for name in ("shop", "edge"))
-    _reload(mesh, orders, _policy(app, "[spiffe://example.org/shop]"))
+    reload(mesh, orders, "orders", _policy(app, "[spiffe://example.org/shop]"))
     assert goes.ends()
     assert stays.send(b"still here").take(10) == b"still here"
 

@@ -1,26 +1,14 @@
 """A serial that a CRL names is refused at once, on both sides, and its live connections are closed within a second."""
 
-import socket
 import time
 from collections.abc import Iterator
 
 import pytest
-from support.apps import RawApp, read_head
+from support.apps import RawApp
 from support.mesh import DOMAIN, INBOUND, Mesh, mesh_in, orders_at, outbound
 from support.sidecar import Sidecar, wait_until
+from support.streams import lives_s, stream, streaming_app
 from support.wire import Truncated, Wire
-
-
-def _app(connection: socket.socket) -> None:
-    """An answer that never ends to /any/stream, a short one to all else."""
-    while (head := read_head(connection)).endswith(b"\r\n\r\n"):
-        if b"/any/stream" not in head:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            continue
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            connection.sendall(b"1\r\nx\r\n")
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -48,7 +36,7 @@ def revoke(mesh: Mesh, *names: str, next_update_s: float = 3600.0) -> None:
 
 def start_orders(mesh: Mesh, *more: str) -> tuple[Sidecar, RawApp]:
     """The sidecar that is called, of two peers."""
-    app = mesh.raw_app(_app)
+    app = mesh.raw_app(streaming_app)
     for name in ("edge", "shop"):
         mesh.svid(name)
     yaml = INBOUND.format(app=app.port).replace(
@@ -57,30 +45,20 @@ def start_orders(mesh: Mesh, *more: str) -> tuple[Sidecar, RawApp]:
     return mesh.start("orders", yaml, identity=files("orders", *more)), app
 
 
-def streaming(mesh: Mesh, sidecar: Sidecar, name: str) -> Wire:
-    """A connection with an answer that goes on."""
-    token = mesh.bearer()["Txn-Token"]
-    wire = mesh.connect(sidecar.ports["inbound"], name)
-    wire.send(f"GET /any/stream HTTP/1.1\r\nHost: orders\r\nTxn-Token: {token}\r\n\r\n".encode())
-    assert wire.head().status == 200
-    return wire
-
-
 def test_inbound(mesh: Mesh) -> None:
     """A streaming answer is cut, an idle connection closed, a new one refused; the other peer notices nothing."""
     revoke(mesh)
     orders, _ = start_orders(mesh)
-    idle, stream = mesh.connect(orders.ports["inbound"]), streaming(mesh, orders, "edge")
-    other, other_idle = streaming(mesh, orders, "shop"), mesh.connect(orders.ports["inbound"], "shop")
+    port = orders.ports["inbound"]
+    idle, cut = mesh.connect(port), stream(mesh, mesh.connect(port, "edge"))
+    other, other_idle = stream(mesh, mesh.connect(port, "shop")), mesh.connect(port, "shop")
     for wire in (idle, other_idle):
         assert wire.ask("GET", "/any/1", mesh.bearer()).status == 200
     revoke(mesh, "edge")
     orders.wait_for_decision(2, reason="certificate_revoked")
     began = time.monotonic()
     assert idle.ends()
-    with pytest.raises((Truncated, ConnectionError)):
-        while True:
-            stream.take(1)
+    lives_s(cut)
     assert time.monotonic() - began < 1
     with pytest.raises((Truncated, OSError)):
         mesh.connect(orders.ports["inbound"]).ask("GET", "/any/1", mesh.bearer())
@@ -96,14 +74,11 @@ def test_outbound(mesh: Mesh) -> None:
     orders, app = start_orders(mesh)
     edge = mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n", identity=files("edge"))
     token = mesh.bearer()
-    wire, stream = mesh.plain(edge.ports["outbound"]), mesh.plain(edge.ports["outbound"])
+    wire, cut = mesh.plain(edge.ports["outbound"]), mesh.plain(edge.ports["outbound"])
     assert wire.ask("GET", "/any/1", token).status == 200
-    stream.send(f"GET /any/stream HTTP/1.1\r\nHost: orders\r\nTxn-Token: {token['Txn-Token']}\r\n\r\n".encode())
-    assert stream.head().status == 200
+    stream(mesh, cut)
     revoke(mesh, "orders")
-    with pytest.raises((Truncated, ConnectionError)):
-        while True:
-            stream.take(1)
+    lives_s(cut)
     refused = wire.ask("GET", "/any/1", token)
     assert (refused.status, refused.reason) == (502, "upstream_untrusted")
     assert "certificate_revoked" in refused.json["detail"]

@@ -1,31 +1,15 @@
 """A connection ends before its SVIDs do: first its next answer says so, then it is cut, whatever goes on over it."""
 
-import signal
-import socket
 import time
 from collections.abc import Iterator
 
 import pytest
-from support.apps import RawApp, read_head
+from support.apps import RawApp
 from support.mesh import INBOUND, Mesh, mesh_in, orders_at, outbound
-from support.sidecar import Sidecar, wait_until
-from support.wire import Truncated, Wire
+from support.sidecar import wait_until
+from support.streams import begin, lives_s, reload, streaming_app
 
 EDGE = "[spiffe://example.org/edge]"
-
-
-def _app(connection: socket.socket) -> None:
-    """An answer that never ends to /any/stream, one that never begins to /any/silent, a short one to all else."""
-    while (head := read_head(connection)).endswith(b"\r\n\r\n"):
-        if b"/any/silent" in head:
-            time.sleep(15)
-        if b"/any/stream" not in head:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            continue
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            connection.sendall(b"1\r\nx\r\n")
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -38,21 +22,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
 @pytest.fixture
 def app(mesh: Mesh) -> RawApp:
     """The app."""
-    return mesh.raw_app(_app)
-
-
-def _begin(mesh: Mesh, wire: Wire, path: str) -> Wire:
-    token = mesh.bearer()["Txn-Token"]
-    return wire.send(f"GET {path} HTTP/1.1\r\nHost: orders\r\nTxn-Token: {token}\r\n\r\n".encode())
-
-
-def _lives_s(wire: Wire) -> float:
-    """Read a stream to its end; give the seconds that it took."""
-    began = time.monotonic()
-    with pytest.raises((Truncated, ConnectionError)):
-        while True:
-            wire.take(1)
-    return time.monotonic() - began
+    return mesh.raw_app(streaming_app)
 
 
 def test_the_next_answer_says_so(mesh: Mesh, app: RawApp) -> None:
@@ -90,19 +60,25 @@ def test_a_stream_is_cut_when_an_svid_ends(mesh: Mesh, app: RawApp) -> None:
     orders = mesh.start("orders", INBOUND.format(app=app.port))
     short = mesh.connect(orders.ports["inbound"], svid=mesh.ca.svid("spiffe://example.org/edge", lifetime_s=3))
     silent = mesh.connect(orders.ports["inbound"], svid=mesh.ca.svid("spiffe://example.org/edge", lifetime_s=3))
-    _begin(mesh, short, "/any/stream")
-    _begin(mesh, silent, "/any/silent")
+    begin(mesh, short, "/any/stream")
+    begin(mesh, silent, "/any/silent")
     assert short.head().status == 200
-    assert 1 < _lives_s(short) < 5
+    assert 1 < lives_s(short) < 5
     answer = silent.reply()
     assert (answer.status, answer.reason, answer.closes) == (403, "grant_ended", True)
     wait_until(lambda: orders.decisions(reason="grant_ended", direction="inbound") == 2, "both are written down")
 
+    mesh.svid("brief", lifetime_s=4)
+    brief = mesh.start("brief", INBOUND.format(app=app.port))
+    ours = begin(mesh, mesh.connect(brief.ports["inbound"]), "/any/stream")
+    assert ours.head().status == 200
+    assert 0.5 < lives_s(ours) < 6
+
     mesh.svid("edge", lifetime_s=4)
     edge = mesh.start("edge", outbound(orders_at(orders)) + "tokens: {keys: jwks.json}\n")
-    through = _begin(mesh, mesh.plain(edge.ports["outbound"]), "/any/stream")
+    through = begin(mesh, mesh.plain(edge.ports["outbound"]), "/any/stream")
     assert through.head().status == 200
-    assert 0.5 < _lives_s(through) < 6
+    assert 0.5 < lives_s(through) < 6
     assert edge.decisions(direction="outbound", decision="allow") == 0
 
 
@@ -111,12 +87,12 @@ def test_a_stream_is_cut_with_the_rule_that_allowed_it(mesh: Mesh, app: RawApp) 
     yaml = INBOUND.format(app=app.port)
     both = yaml.replace(EDGE, "[spiffe://example.org/edge, spiffe://example.org/shop]")
     orders = mesh.start("orders", both)
-    goes = _begin(mesh, mesh.connect(orders.ports["inbound"]), "/any/stream")
-    never = _begin(mesh, mesh.connect(orders.ports["inbound"]), "/any/silent")
-    stays = _begin(mesh, mesh.connect(orders.ports["inbound"], "shop"), "/any/stream")
+    goes = begin(mesh, mesh.connect(orders.ports["inbound"]), "/any/stream")
+    never = begin(mesh, mesh.connect(orders.ports["inbound"]), "/any/silent")
+    stays = begin(mesh, mesh.connect(orders.ports["inbound"], "shop"), "/any/stream")
     assert goes.head().status == stays.head().status == 200
-    _reload(mesh, orders, "orders", yaml.replace(EDGE, "[spiffe://example.org/shop]"))
-    assert _lives_s(goes) < 1
+    reload(mesh, orders, "orders", yaml.replace(EDGE, "[spiffe://example.org/shop]"))
+    assert lives_s(goes) < 1
     answer = never.reply()
     assert (answer.reason, answer.closes) == ("grant_ended", True)
     assert stays.take(6 * 40)
@@ -130,17 +106,9 @@ def test_a_stream_from_a_destination_that_is_listed_no_more(mesh: Mesh, app: Raw
     end = "tokens: {keys: jwks.json}\n"
     edge = mesh.start("edge", outbound(here, there) + end)
     stays, goes = (mesh.plain(edge.ports["outbound"]) for _ in range(2))
-    _begin(mesh, stays, "/any/stream")
-    token = mesh.bearer()["Txn-Token"]
-    goes.send(f"GET /any/stream HTTP/1.1\r\nHost: there\r\nTxn-Token: {token}\r\n\r\n".encode())
+    begin(mesh, stays, "/any/stream")
+    begin(mesh, goes, "/any/stream", host="there")
     assert goes.head().status == stays.head().status == 200
-    _reload(mesh, edge, "edge", outbound(here) + end)
-    assert _lives_s(goes) < 1
+    reload(mesh, edge, "edge", outbound(here) + end)
+    assert lives_s(goes) < 1
     assert stays.take(6 * 40)
-
-
-def _reload(mesh: Mesh, sidecar: Sidecar, name: str, yaml: str) -> None:
-    before = sidecar.log.count("reload: ")
-    mesh.config(name, yaml)
-    sidecar.signal(signal.SIGHUP)
-    wait_until(lambda: sidecar.log.count("reload: ") > before, "the reload")

@@ -188,9 +188,12 @@ def test_neither_signs_for_the_other_on_the_way_in(
 
 
 def test_neither_signs_for_the_other_on_the_way_out(
-    mesh: Mesh, domains: tuple[Domain, Domain], orders: Sidecar, shop: Sidecar
+    mesh: Mesh, domains: tuple[Domain, Domain], orders: Sidecar, shop: Sidecar, web: Path
 ) -> None:
-    """Who answers at the address of ``orders`` with B's word for an ID of A gets no request; the real one does."""
+    """Who answers at the address of ``orders`` with B's word for an ID of A gets no request; the real one does.
+
+    Whoever calls: a workload of A, or one of B, whose own CA it is that signed.
+    """
     a, b = domains
     assert mesh.plain(shop.ports["outbound"]).ask("GET", "/x").status == 401  # no token leaves its domain
     assert orders.decisions(reason="token_missing", direction="inbound") == 1
@@ -198,17 +201,20 @@ def test_neither_signs_for_the_other_on_the_way_out(
         victim = domains[1 - number].name
         served = _TlsServer(mesh, signer.ca.svid(f"spiffe://{victim}/orders"), a.ca, b.ca)
         try:
-            relation = by_svid(b)
-            body = outbound(f'host: orders, address: "127.0.0.1:{served.port}", spiffe_id: spiffe://{A}/orders')
-            body += outbound(f'host: shop, address: "127.0.0.1:{served.port}", spiffe_id: spiffe://{B}/orders').split(
-                ":\n", 2
-            )[2]
-            caller = mesh.start(f"caller{number}", body, identity=f"{{{a.files('edge')}, federation: [{relation}]}}")
-            caller.wait_for_log("took the bundle of other.org")
-            for host in ("orders", "shop"):
-                reply = mesh.plain(caller.ports["outbound"]).ask("GET", "/x", host=host)
-                assert (reply.status, reply.reason) == (502, "upstream_untrusted")
-            assert served.received == b""
+            body = outbound(
+                f'host: orders, address: "127.0.0.1:{served.port}", spiffe_id: spiffe://{A}/orders',
+                f'host: shop, address: "127.0.0.1:{served.port}", spiffe_id: spiffe://{B}/orders',
+            )
+            by_web = f"{{trust_domain: {A}, url: 'https://localhost:{a.bundles_at}/bundle'}}"
+            for side, name, relation in ((a, "edge", by_svid(b)), (b, "shop", by_web)):
+                identity = f"{{{side.files(name)}, federation: [{relation}]}}"
+                config = mesh.config(f"caller{number}{name}", body, trust_domain=side.name, identity=identity)
+                caller = mesh.run(config, SSL_CERT_FILE=str(web / "roots.pem")).wait_until_ready()
+                caller.wait_for_log("took the bundle of ")
+                for host in ("orders", "shop"):
+                    reply = mesh.plain(caller.ports["outbound"]).ask("GET", "/x", host=host)
+                    assert (reply.status, reply.reason) == (502, "upstream_untrusted")
+                assert served.received == b""
         finally:
             served.close()
 

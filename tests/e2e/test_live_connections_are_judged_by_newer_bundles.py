@@ -1,33 +1,19 @@
 """When bundles change, whoever they prove no more is cut within a second, and nobody else notices."""
 
-import socket
-import ssl
-import time
 from dataclasses import replace
 
 import pytest
-from support.apps import read_head
 from support.mesh import INBOUND, Mesh, orders_at, outbound
 from support.pki import Authority, write_svid
 from support.sidecar import Sidecar, wait_until
-from support.wire import Truncated, Wire
+from support.streams import lives_s, stream, streaming_app
+from support.wire import Wire
 
 OTHER = "other.org"
 FILES = (
     "{{files: {{svid: {name}/svid.pem, key: {name}/svid_key.pem, bundle: {name}/svid_bundle.pem, poll: 50ms, "
     "federated: {{other.org: {name}/other.org.pem}}}}}}"
 )
-
-
-def _app(connection: socket.socket) -> None:
-    while (head := read_head(connection)).endswith(b"\r\n\r\n"):
-        if b"/any/stream" not in head:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-            continue
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            connection.sendall(b"1\r\nx\r\n")
-            time.sleep(0.05)
 
 
 @pytest.fixture
@@ -40,7 +26,7 @@ def other() -> Authority:
 def orders(mesh: Mesh, other: Authority) -> Sidecar:
     """A sidecar that believes both domains."""
     _write(mesh, other)
-    yaml = INBOUND.format(app=mesh.raw_app(_app).port)
+    yaml = INBOUND.format(app=mesh.raw_app(streaming_app).port)
     yaml = yaml.replace("spiffe://example.org/edge", "spiffe://example.org/edge, spiffe://other.org/edge")
     return mesh.start("orders", yaml, identity=FILES.format(name="orders"))
 
@@ -58,34 +44,19 @@ def _connect(mesh: Mesh, orders: Sidecar, authority: Authority) -> Wire:
     return mesh.connect(orders.ports["inbound"], svid=svid)
 
 
-def _stream(mesh: Mesh, wire: Wire) -> Wire:
-    token = mesh.bearer()["Txn-Token"]
-    wire.send(f"GET /any/stream HTTP/1.1\r\nHost: orders\r\nTxn-Token: {token}\r\n\r\n".encode())
-    assert wire.head().status == 200
-    return wire
-
-
 def _taken(orders: Sidecar, before: float) -> None:
     wait_until(lambda: orders.metric("svidecar_svid_rotations_total") > before, "the bundles")
 
 
-def _is_cut(wire: Wire) -> None:
-    began = time.monotonic()
-    with pytest.raises((Truncated, ConnectionError, ssl.SSLError)):
-        while True:
-            wire.take(1)
-    assert time.monotonic() - began < 1
-
-
 def test_an_authority_that_leaves_takes_its_own_with_it(mesh: Mesh, other: Authority, orders: Sidecar) -> None:
     """Streams and idle connections of the other domain end; those of our own go on, byte by byte."""
-    ours, theirs = (_stream(mesh, _connect(mesh, orders, ca)) for ca in (mesh.ca, other))
+    ours, theirs = (stream(mesh, _connect(mesh, orders, ca)) for ca in (mesh.ca, other))
     idle = _connect(mesh, orders, other)
     assert idle.ask("GET", "/any/1", mesh.bearer()).status == 200
     before = orders.metric("svidecar_svid_rotations_total")
     _write(mesh, Authority.make(OTHER))
     _taken(orders, before)
-    _is_cut(theirs)
+    assert lives_s(theirs) < 1
     assert idle.ends()
     assert ours.take(6 * 40)
     assert orders.decisions(reason="untrusted_chain", direction="inbound") == 2
@@ -93,7 +64,7 @@ def test_an_authority_that_leaves_takes_its_own_with_it(mesh: Mesh, other: Autho
 
 def test_another_authority_of_the_same_domain_changes_nothing(mesh: Mesh, other: Authority, orders: Sidecar) -> None:
     """As when a CA is rotated: the newest joins, and nobody's connection ends."""
-    wires = [_stream(mesh, _connect(mesh, orders, ca)) for ca in (mesh.ca, other)]
+    wires = [stream(mesh, _connect(mesh, orders, ca)) for ca in (mesh.ca, other)]
     before = orders.metric("svidecar_svid_rotations_total")
     joined = replace(other, anchors=(*other.anchors, *Authority.make(OTHER, subject="the next").anchors))
     _write(mesh, joined)
@@ -104,7 +75,7 @@ def test_another_authority_of_the_same_domain_changes_nothing(mesh: Mesh, other:
 
 def test_an_authority_that_is_issued_again_still_proves(mesh: Mesh, other: Authority, orders: Sidecar) -> None:
     """The same name and key in another certificate: the DER is gone, and the chain finds another way to its end."""
-    theirs = _stream(mesh, _connect(mesh, orders, other))
+    theirs = stream(mesh, _connect(mesh, orders, other))
     before = orders.metric("svidecar_svid_rotations_total")
     _write(mesh, other.renewed())
     _taken(orders, before)
@@ -112,7 +83,7 @@ def test_an_authority_that_is_issued_again_still_proves(mesh: Mesh, other: Autho
     before = orders.metric("svidecar_svid_rotations_total")
     _write(mesh, Authority.make(OTHER))
     _taken(orders, before)
-    _is_cut(theirs)
+    assert lives_s(theirs) < 1
 
 
 def test_servers_too(mesh: Mesh) -> None:
@@ -121,16 +92,15 @@ def test_servers_too(mesh: Mesh) -> None:
     both = replace(mesh.ca, anchors=(*mesh.ca.anchors, *second.anchors))
     mesh.write("there", second.svid("spiffe://example.org/there"), both)
     mesh.write("caller", mesh.ca.svid("spiffe://example.org/caller"), both)
-    yaml = INBOUND.format(app=mesh.raw_app(_app).port).replace("example.org/edge", "example.org/caller")
+    yaml = INBOUND.format(app=mesh.raw_app(streaming_app).port).replace("example.org/edge", "example.org/caller")
     there = orders_at(mesh.start("there", yaml), host="there", spiffe_id="spiffe://example.org/there")
     caller = mesh.start("caller", outbound(there) + "tokens: {keys: jwks.json}\n")
-    wire, stream = mesh.plain(caller.ports["outbound"]), mesh.plain(caller.ports["outbound"])
+    wire, kept = mesh.plain(caller.ports["outbound"]), mesh.plain(caller.ports["outbound"])
     token = mesh.bearer()
     assert wire.ask("GET", "/any/1", token, host="there").status == 200
-    stream.send(f"GET /any/stream HTTP/1.1\r\nHost: there\r\nTxn-Token: {token['Txn-Token']}\r\n\r\n".encode())
-    assert stream.head().status == 200
+    stream(mesh, kept, host="there")
     before = caller.metric("svidecar_svid_rotations_total")
     mesh.write("caller", mesh.svids["caller"], mesh.ca)
     _taken(caller, before)
-    _is_cut(stream)
+    assert lives_s(kept) < 1
     assert wire.ask("GET", "/any/1", token, host="there").reason == "upstream_untrusted"

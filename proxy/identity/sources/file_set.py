@@ -44,7 +44,7 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
     found = {own.trust_domain: own, **_read_federated(settings.trust_domain, files)}
-    return svid, {name: _with_crl(files, bundle, now) for name, bundle in found.items()}
+    return svid, {name: _with_crl(files, bundle, svid, now) for name, bundle in found.items()}
 
 
 def _read_chain(path: Path) -> tuple[x509.Certificate, ...]:
@@ -86,14 +86,14 @@ def _read_federated(own: str, files: FilesSettings) -> dict[str, Bundle]:
     return found
 
 
-def _with_crl(files: FilesSettings, bundle: Bundle, now: float) -> Bundle:
+def _with_crl(files: FilesSettings, bundle: Bundle, svid: X509Svid, now: float) -> Bundle:
     own = bundle.trust_domain not in files.federated
     path = files.crl if own else files.federated_crls.get(bundle.trust_domain)
     if path is None:
         return bundle
     raw = _read(path, f"the CRLs of {bundle.trust_domain} as PEM")
     try:
-        found = read_crls_pem(raw, bundle.authorities, now, is_strict=files.stale_crl == "refuse")
+        found = read_crls_pem(raw, svid.signers(bundle), now, is_strict=files.stale_crl == "refuse")
     except IdentityInvalid as error:
         raise IdentityInvalid(f"the CRL file {path} of {bundle.trust_domain} {error.detail}") from error
     return replace(bundle, revocations=found)

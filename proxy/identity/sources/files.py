@@ -27,7 +27,7 @@ _Stat = tuple[int, int, int, int, int] | None
 class FilesSource:
     """Fills the store from the files of ``settings``."""
 
-    __slots__ = ("_failed", "_files", "_now", "_on_load", "_seen", "_settings", "_store")
+    __slots__ = ("_failed", "_files", "_now", "_on_load", "_seen", "_settings", "_store", "trouble")
 
     def __init__(
         self, settings: IdentitySettings, store: IdentityStore, now: Callable[[], float], on_load: OnLoad
@@ -41,11 +41,15 @@ class FilesSource:
         self._on_load = on_load
         self._seen: tuple[_Stat, ...] = ()
         self._failed = False
+        self.trouble = ""
 
     def begin(self) -> None:
         """Load what is there; what is wrong with it was told, and is looked at again."""
         with contextlib.suppress(IdentityInvalid):
             self.load()
+
+    def ask_anew(self) -> None:
+        """It is looked at all the time."""
 
     def close(self) -> None:
         """Nothing is open between two looks."""
@@ -54,21 +58,22 @@ class FilesSource:
         """Read the files now and take what they hold. Raises IdentityInvalid; the last good stays."""
         self._seen = self._look()
         try:
-            identity = self._take()
+            svid, bundles = read_set(self._settings, self._now())
+            if not self._store.holds(svid, bundles):
+                self._tell(self._store.replace(svid, bundles, self._now()))
         except IdentityInvalid as error:
-            self._failed = True
-            self._on_load(False, error.detail)
+            self._fail(error.detail, is_new=True)
             raise
-        self._failed = False
-        return identity
+        self._failed, self.trouble = False, ""
+        return self._store.require()
 
     async def watch(self) -> None:
         """Look at the files for ever, and load them when they have changed. Never raises for what they hold."""
         while True:
             await asyncio.sleep(self._files.poll_s)
-            self.poll()
+            await self.poll()
 
-    def poll(self) -> None:
+    async def poll(self) -> None:
         """Look once. A set that failed is tried again at each look, for time may heal it, but told only once."""
         seen = self._look()
         changed = seen != self._seen
@@ -77,26 +82,27 @@ class FilesSource:
         # Before the reading: what changes during it is seen at the next look.
         self._seen = seen
         try:
-            self._take()
+            await self._take()
         except IdentityInvalid as error:
-            if changed:
-                self._on_load(False, error.detail)
-            self._failed = True
+            self._fail(error.detail, is_new=changed)
         except Exception:  # noqa: BLE001 - a fault of ours must not end the watch: the next set may be good
             _log.exception("identity_load_failed")
-            if changed:
-                self._on_load(False, "a fault of ours while the files were read; the log has it")
-            self._failed = True
+            self._fail("a fault of ours while the files were read; the log has it", is_new=changed)
         else:
-            self._failed = False
+            self._failed, self.trouble = False, ""
 
-    def _take(self) -> Identity:
+    async def _take(self) -> None:
         svid, bundles = read_set(self._settings, self._now())
-        if self._store.holds(svid, bundles):
-            return self._store.require()  # touched or written again: no new contexts for the same identity
-        identity = self._store.replace(svid, bundles, self._now())
-        self._on_load(True, f"took the SVID of {svid.spiffe_id} as generation {identity.generation}")
-        return identity
+        if not self._store.holds(svid, bundles):  # touched or written again: no new contexts for the same identity
+            self._tell(await self._store.renew(svid, bundles, self._now()))
+
+    def _fail(self, detail: str, *, is_new: bool) -> None:
+        self._failed, self.trouble = True, detail
+        if is_new:
+            self._on_load(False, detail)
+
+    def _tell(self, identity: Identity) -> None:
+        self._on_load(True, f"took the SVID of {identity.svid.spiffe_id} as generation {identity.generation}")
 
     def _look(self) -> tuple[_Stat, ...]:
         files = self._files

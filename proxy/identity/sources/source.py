@@ -25,11 +25,19 @@ class Told:
 class IdentitySource(Protocol):
     """Fills the ``IdentityStore`` from somewhere, and keeps it new."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the source now, in words for a person; empty where it is well."""
+        ...
+
     def begin(self) -> None:
         """Take what can be had without waiting, so that a start with files is ready at once. Never raises."""
 
     async def watch(self) -> None:
         """Keep the store new. Never raises for what the source gives, or fails to give."""
+
+    def ask_anew(self) -> None:
+        """Look again soon, also where it was given up: an operator says that it may be well now."""
 
     def close(self) -> None:
         """Let go of what is open; after the end of ``watch``."""

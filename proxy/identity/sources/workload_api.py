@@ -5,12 +5,15 @@ What the standard says of each failure (Workload Endpoint, appendix A) and what 
 - Nobody listens, the connection was lost, Unavailable: the SVID that we hold is used until it ends, and we come back.
 - PermissionDenied: there is no identity for us (yet), so we come back. After a stream that worked it means that our
   identity was taken away: we cease to use it at once (Workload API 5.2.1).
-- InvalidArgument, Unimplemented: it is a mistake of ours or of the configuration; the standard forbids to try again.
+- InvalidArgument, Unimplemented: it is a mistake of ours or of the configuration; the standard forbids to try again. So
+  that agent is not asked again, unless an operator says so (SIGHUP); one that is started in its place is.
 - A message that breaks a rule is told and discarded; the last good one serves on.
 
 A stream can hang without a word. So when less is left of our SVID than an agent lets come, we ask anew.
 """
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -33,8 +36,14 @@ _log = logging.getLogger(__name__)
 OVERDUE: Final = 0.3
 """The part of the SVID's life that is left when we ask anew. SPIRE renews when half is left, give or take 10 %."""
 
+ANOTHER_S: Final = 1.0
+"""How often it is looked whether an agent that is not to be asked again is still the one that we are connected with."""
+
 MIN_PATIENCE_S: Final = 5.0
 """An agent that gives the same old SVID again is asked no more often than this."""
+
+
+_GIVEN_UP: Final = "it is not asked again: mend it and start it anew, or send SIGHUP to svidecar"
 
 
 class WorkloadApiSource:
@@ -59,11 +68,21 @@ class WorkloadApiSource:
         self._told = told
         self._client: WorkloadApiClient | None = None
         self._said = ""
+        self._asked_anew = asyncio.Event()
         self._remarked: tuple[str, ...] = ()
 
     def begin(self) -> None:
         """Nothing comes without waiting."""
         self._told.stream("x509", False)
+
+    @property
+    def trouble(self) -> str:
+        """Why the stream of our X509-SVIDs does not work, or what of its last message could not be used."""
+        return self._said
+
+    def ask_anew(self) -> None:
+        """Ask an agent that was given up."""
+        self._asked_anew.set()
 
     def close(self) -> None:
         """End the connection."""
@@ -104,13 +123,26 @@ class WorkloadApiSource:
             self._told.failed(stream, failure.kind)
             ended(failure)
 
-        return Follower(state=lambda is_up: self._told.stream(stream, is_up), failed=failed, jitter=self._jitter)
+        return Follower(
+            state=lambda is_up: self._told.stream(stream, is_up),
+            failed=failed,
+            jitter=self._jitter,
+            another=self._another,
+        )
+
+    async def _another(self) -> None:
+        """Wait until the agent is another one, or an operator wants it asked again."""
+        self._asked_anew.clear()
+        while self._connected().is_connected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked_anew.wait(), ANOTHER_S)
+                return
 
     # ---- what the stream brings
 
-    def _take(self, response: X509SVIDResponse) -> None:
+    async def _take(self, response: X509SVIDResponse) -> None:
         try:
-            self._take_checked(response)
+            await self._take_checked(response)
         except SvidTakenBack as error:
             self._told.failed("x509", Failure.BAD_ANSWER)
             self._cease(str(error))
@@ -121,19 +153,20 @@ class WorkloadApiSource:
             _log.exception("identity_load_failed")
             self._say("a fault of ours while the agent's message was read; the log has it")
 
-    def _take_checked(self, response: X509SVIDResponse) -> None:
-        given = read_response(response, self._trust_domain, self._settings.hint, self._now())
+    async def _take_checked(self, response: X509SVIDResponse) -> None:
+        settings, known = self._settings, self._store.trusted
+        given = read_response(response, self._trust_domain, settings.hint, self._now(), known)
         if given.remarks != self._remarked:
             self._remarked = given.remarks
             for remark in given.remarks:
                 _log.warning("identity: %s", remark)
         if not self._store.holds(given.svid, given.bundles):
-            identity = self._store.replace(given.svid, given.bundles, self._now())
+            identity = await self._store.renew(given.svid, given.bundles, self._now())
             self._told.loaded(True, f"took the SVID of {given.svid.spiffe_id} as generation {identity.generation}")
         self._said = ""
 
     def _ended(self, failure: CallFailed) -> None:
-        detail = f"{failure.detail}; it is not tried again" if failure.kind.is_final else failure.detail
+        detail = f"{failure.detail}; {_GIVEN_UP}" if failure.kind.is_final else failure.detail
         if failure.kind is Failure.PERMISSION_DENIED:
             self._cease(detail)
         else:

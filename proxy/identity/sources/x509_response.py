@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from cryptography import x509
 
 from proxy.errors import ConnectionRefusal, IdentityInvalid
-from proxy.identity.bundle import Bundle
+from proxy.identity.bundle import Bundle, Bundles
 from proxy.identity.certificate import UNREADABLE
 from proxy.identity.revocation import read_crls_der
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
@@ -20,6 +20,9 @@ from proxy.workload_api.messages import X509SVID, X509SVIDResponse
 
 MAX_HINT_BYTES = 1024
 """What the standard allows a hint; a longer one cannot be in use anywhere."""
+
+
+NOBODY: Bundles = {}
 
 
 class SvidTakenBack(Exception):
@@ -35,8 +38,10 @@ class Given:
     remarks: tuple[str, ...] = ()
 
 
-def read_response(response: X509SVIDResponse, trust_domain: str, hint: str, now: float) -> Given:
-    """Take from the message what we use.
+def read_response(
+    response: X509SVIDResponse, trust_domain: str, hint: str, now: float, known: Bundles = NOBODY
+) -> Given:
+    """Take from the message what we use; a bundle that is the same as in ``known`` is not parsed again.
 
     Raises:
         SvidTakenBack: no SVID has the hint that we go by.
@@ -51,11 +56,11 @@ def read_response(response: X509SVIDResponse, trust_domain: str, hint: str, now:
     chosen = _choose(response.svids, hint)
     svid = _read_svid(chosen, trust_domain)
     try:
-        own = Bundle.from_der(trust_domain, chosen.bundle)
+        own = _read_bundle(trust_domain, chosen.bundle, known)
     except IdentityInvalid as error:
         raise IdentityInvalid(f"the bundle of {trust_domain} that the agent gives {error.detail}") from error
-    federated, remarks = _read_federated(response.federated_bundles, trust_domain)
-    bundles, strangers = _with_crls(response.crl, {trust_domain: own, **federated}, now)
+    federated, remarks = _read_federated(response.federated_bundles, trust_domain, known)
+    bundles, strangers = _with_crls(response.crl, {trust_domain: own, **federated}, svid, now)
     return Given(svid=svid, bundles=bundles, remarks=(*remarks, *strangers))
 
 
@@ -91,7 +96,14 @@ def _read_svid(chosen: X509SVID, trust_domain: str) -> X509Svid:
     return svid
 
 
-def _read_federated(bundles: Mapping[str, bytes], trust_domain: str) -> tuple[dict[str, Bundle], list[str]]:
+def _read_bundle(trust_domain: str, raw: bytes, known: Bundles) -> Bundle:
+    before = known.get(trust_domain)
+    return before if before is not None and before.is_of(raw) else Bundle.from_der(trust_domain, raw)
+
+
+def _read_federated(
+    bundles: Mapping[str, bytes], trust_domain: str, known: Bundles
+) -> tuple[dict[str, Bundle], list[str]]:
     found: dict[str, Bundle] = {}
     remarks = []
     for name, raw in bundles.items():
@@ -105,45 +117,48 @@ def _read_federated(bundles: Mapping[str, bytes], trust_domain: str) -> tuple[di
             remarks.append("a federated bundle has the name of a workload or of our own domain: it is left out")
             continue
         try:
-            found[foreign] = Bundle.from_der(foreign, raw)
+            found[foreign] = _read_bundle(foreign, raw, known)
         except IdentityInvalid as error:
             remarks.append(f"the federated bundle of {foreign} {error.detail}: its workloads are refused")
     return found, remarks
 
 
-def _with_crls(crls: tuple[bytes, ...], bundles: dict[str, Bundle], now: float) -> tuple[dict[str, Bundle], list[str]]:
+def _with_crls(
+    crls: tuple[bytes, ...], bundles: dict[str, Bundle], svid: X509Svid, now: float
+) -> tuple[dict[str, Bundle], list[str]]:
     """Give each CRL to the bundle whose authority has signed it; the message does not say whose it is.
 
-    One of an authority that we do not know concerns nobody whom we let in. One that should be of an authority of ours
-    and cannot be used discards the message: whom it names must not come in again by a mistake in it.
+    One that should be of an authority of ours and cannot be used discards the message: whom it names must not come in
+    again by a mistake in it. One of nobody whom we know is told: an agent may send those of domains that we do not
+    federate with. So is one of an intermediate that is not ours, whom it names: see ``revocation``.
     """
     found: dict[str, list[bytes]] = {}
     strangers = 0
     for raw in crls:
-        homes = _possible_homes(raw, bundles)
+        homes = _possible_homes(raw, bundles, svid)
         strangers += not homes
         if homes:
-            found.setdefault(_home(raw, homes, now), []).append(raw)
+            found.setdefault(_home(raw, homes, svid, now), []).append(raw)
     for name, raws in found.items():
-        revocations = read_crls_der(raws, bundles[name].authorities, now)
+        revocations = read_crls_der(raws, svid.signers(bundles[name]), now)
         bundles[name] = replace(bundles[name], revocations=revocations)
-    return bundles, ["a CRL is of an authority that is in no bundle: it concerns nobody here"] * bool(strangers)
+    return bundles, ["a CRL is of an authority that is in no bundle: it is not used"] * bool(strangers)
 
 
-def _possible_homes(raw: bytes, bundles: Mapping[str, Bundle]) -> list[Bundle]:
+def _possible_homes(raw: bytes, bundles: Mapping[str, Bundle], svid: X509Svid) -> list[Bundle]:
     try:
         issuer = x509.load_der_x509_crl(raw).issuer
     except UNREADABLE as error:
         raise IdentityInvalid("a CRL that the agent gives cannot be read: the message is discarded") from error
-    return [bundle for bundle in bundles.values() if any(one.subject == issuer for one in bundle.authorities)]
+    return [bundle for bundle in bundles.values() if any(one.subject == issuer for one in svid.signers(bundle))]
 
 
-def _home(raw: bytes, homes: list[Bundle], now: float) -> str:
+def _home(raw: bytes, homes: list[Bundle], svid: X509Svid, now: float) -> str:
     """Names repeat (every SPIRE root has the same), so the signature decides."""
     why = ""
     for bundle in homes:
         try:
-            read_crls_der((raw,), bundle.authorities, now)
+            read_crls_der((raw,), svid.signers(bundle), now)
         except IdentityInvalid as error:
             why = error.detail
         else:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,3 +138,28 @@ def test_no_descriptor_is_lost() -> None:
             caller.close()
             caller.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_number_that_is_used_again_is_not_him() -> None:
+    """The handle is of the process that connected; another one runs under its number now, and it is the right program."""
+    process = subprocess.Popen([SLEEP, "60"])
+    handle = os.pidfd_open(process.pid)
+    process.kill()
+    process.wait()
+    again = Caller(os.getpid(), os.getuid(), os.getgid(), handle)
+    assert not again.runs(sys.executable)
+    again.close()
+
+
+class FromElsewhere(socket.socket):
+    """A connection from another pid namespace, as the kernel shows it: without a number."""
+
+    def getsockopt(self, *_: object) -> bytes:  # type: ignore[override]
+        """SO_PEERCRED."""
+        return struct.pack("iII", 0, os.getuid(), os.getgid())
+
+
+def test_a_caller_without_a_number() -> None:
+    """Nothing can be asked of him."""
+    with FromElsewhere() as sock, pytest.raises(NotAttested, match="another pid namespace"):
+        attest(sock)

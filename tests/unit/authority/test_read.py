@@ -113,7 +113,7 @@ def test_an_empty_file(document: str) -> None:
         ("workloads: [{name: 7}]", "workloads[0].name: must be a text"),
         (
             "workloads: [{name: a, scope: [b]}]",
-            "workloads[0]: scope: is not known; there are context, issuers, name, replaces, scopes, selectors, subjects, svids",
+            "workloads[0]: scope: is not known; there are context, federates_with, issuers, name, replaces, scopes, selectors, subjects, svids",
         ),
         ("workloads: [{name: a, scopes: b}]", "workloads[0].scopes: must be a list of texts"),
         ("workloads: [{name: a, scopes: [1]}]", "workloads[0].scopes: must be a list of texts"),
@@ -167,6 +167,23 @@ def test_every_error_at_once() -> None:
     """Nobody mends one to be told the next."""
     found = errors("listen: x\nsvid_lifetime_s: 0\nfoo: 1\nworkloads: [{name: a b}]", workloads=["c=d,", "e=f g"])
     assert len(found) == 6
+
+
+FEDERATION = "federation: [{trust_domain: other.org, url: 'https://o/'}]\n"
+SELECTED = "workloads: [{name: a, selectors: ['unix:uid:1'], federates_with: [other.org]}]"
+
+
+def test_whose_bundles_a_workload_gets() -> None:
+    """All, some or none; only of a federated domain, and only where there is a Workload API to get them by."""
+    for written, expected in (("[other.org]", frozenset({"other.org"})), ("[]", frozenset())):
+        document = FEDERATION + SELECTED.replace("[other.org]", written)
+        assert read_settings("example.org", Path("state"), document=document).workloads[0].federates_with == expected
+    without = SELECTED.replace(", federates_with: [other.org]", "")
+    assert read_settings("example.org", Path("state"), document=without).workloads[0].federates_with is None
+    assert errors(SELECTED) == ["workload a: federates_with names a trust domain that is not in federation"]
+    (error,) = errors(FEDERATION + SELECTED.replace("selectors: ['unix:uid:1'], ", ""))
+    assert error == "workload a: federates_with is for workloads with selectors; remove it"
+    assert errors(FEDERATION + SELECTED.replace("[other.org]", "other.org"))
 
 
 ISSUER = "{issuer: https://i, keys: jwks.json, audience: a, types: [access_token], prefix: 'user:'"

@@ -190,6 +190,17 @@ def test_a_jwt_svid_without_an_agent() -> None:
     assert not problems(without, {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/agent/api.sock"})
 
 
+def test_a_jwt_svid_to_trade_without_an_agent() -> None:
+    """The keys to verify it with come from an agent."""
+    subject = "subject: {type: jwt_svid, audience: spiffe://example.org/tts}"
+    edge = GOOD.replace("tokens: {", "tokens: {" + SERVICE + ", ").replace(
+        "routes: [{", f"routes: [{{exchange: {{scope: orders.read, {subject}}}, ", 1
+    )
+    assert "exchange.subject.type: needs the Workload API" in only(edge)
+    without = "\n".join(line for line in edge.splitlines() if not line.startswith("identity:"))
+    assert not problems(without, {"SPIFFE_ENDPOINT_SOCKET": "unix:///run/agent/api.sock"})
+
+
 def test_what_is_narrowed_needs_a_service() -> None:
     """Somebody has to narrow it."""
     text = WHO + OUTBOUND.replace("spiffe_id:", "narrow: [a], spiffe_id:", 1) + "tokens: {keys: jwks.json}\n"

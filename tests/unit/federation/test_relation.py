@@ -233,3 +233,14 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (tmp_path / "bootstrap.pem").unlink()
         assert await made.look() == "identity_invalid"
         assert "bootstrap.pem, by which the bundle endpoint is known" in made.outcomes[-1].detail
+
+
+async def test_a_failure_waits_for_the_next_interval(tmp_path: Path) -> None:
+    """A publisher in trouble is not asked in a tight loop by all of its readers (specs 2.6)."""
+    async with relation(tmp_path) as made:
+        made.publisher.answer = lambda _: Response(500)
+        keeping = asyncio.get_running_loop().create_task(made.relation.keep())
+        await asyncio.sleep(0.5)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert [outcome.reason for outcome in made.outcomes] == ["upstream_bad_response"]

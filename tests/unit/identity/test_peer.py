@@ -20,7 +20,7 @@ from proxy.errors import (
 )
 from proxy.identity.bundle import Bundle
 from proxy.identity.path import MAX_CERTIFICATES
-from proxy.identity.peer import Peer, identify, verify_path
+from proxy.identity.peer import Peer, confirm, identify, verify_path
 
 NOW = time.time()
 URI = "spiffe://example.org/orders"
@@ -314,3 +314,12 @@ def test_damaged_chains(which: int, at: int, damage: bytes) -> None:
     except ConnectionRefusal:
         return
     assert peer.spiffe_id.trust_domain == "example.org"
+
+
+def test_a_domain_whose_bundle_was_taken_away() -> None:
+    """Whoever it proved before is proved no more, and by nobody else's bundle either."""
+    peer = prove(GOOD, CA)
+    confirm(peer, bundles(CA, OTHER))
+    for left in ({}, bundles(OTHER)):
+        with pytest.raises(UnknownTrustDomain):
+            confirm(peer, left)

@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.pki import Authority, Svid, der
 
@@ -163,3 +165,46 @@ def test_certificates_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(CA.crl(BAD.certificate), CA.crl(GOOD.certificate)).serials
     with pytest.raises(IdentityInvalid, match="more than 2"):
         read(CA.crl(BAD.certificate), CA.crl(GOOD.certificate, CA.svid("spiffe://example.org/x").certificate))
+
+
+def test_the_name_of_the_issuer_counts_too() -> None:
+    """A CA that was issued again under another name has not signed what its key signed under the first (RFC 5280 6.3.3)."""
+    renamed = CA.renewed(subject="another name")
+    with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):
+        read(CA.crl(), authority=renamed)
+    assert read(renamed.crl(), authority=renamed)
+
+
+def test_the_earliest_of_several_lists_decides_when_they_are_old() -> None:
+    """In whatever order they stand."""
+    early, late = CA.crl(now=NOW, next_update_s=60.0), CA.crl(now=NOW, next_update_s=3600.0)
+    for crls in ((early, late), (late, early)):
+        assert read(*crls).next_update == pytest.approx(NOW + 60, abs=1)
+
+
+def test_a_list_without_an_end_is_refused() -> None:
+    """Nobody could tell when it is old (RFC 5280 5.1.2.5). Our library writes none such, so it is cut out and signed anew."""
+    whole = x509.load_pem_x509_crl(CA.crl(now=NOW))
+    tbs = whole.tbs_certlist_bytes
+    dates = [start for start in range(len(tbs)) if tbs[start : start + 2] == b"\x17\x0d"]
+    assert len(dates) == 2, "thisUpdate and nextUpdate, in UTCTime"
+    content = tbs[2 + (tbs[1] & 0x7F if tbs[1] & 0x80 else 0) :]
+    cut = dates[1] - (len(tbs) - len(content))
+    endless = _sequence(content[:cut] + content[cut + 15 :])
+    algorithm = whole.public_bytes(Encoding.DER)[_head_bytes(whole) + len(tbs) :][:12]
+    assert isinstance(CA.key, ec.EllipticCurvePrivateKey)
+    signature = b"\x00" + CA.key.sign(endless, ec.ECDSA(hashes.SHA256()))
+    raw = _sequence(endless + algorithm + b"\x03" + bytes([len(signature)]) + signature)
+    assert x509.load_der_x509_crl(raw).next_update_utc is None
+    with pytest.raises(IdentityInvalid, match="without nextUpdate"):
+        read_crls_der([raw], CA.anchors, NOW)
+
+
+def _sequence(content: bytes) -> bytes:
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([0x81, size]) if size < 256 else b"\x82" + size.to_bytes(2)
+    return b"\x30" + length + content
+
+
+def _head_bytes(crl: x509.CertificateRevocationList) -> int:
+    return crl.public_bytes(Encoding.DER).index(crl.tbs_certlist_bytes)

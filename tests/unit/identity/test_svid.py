@@ -10,6 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.pki import LEAF_USAGE, Authority, Svid, new_key
 
 from proxy.errors import IdentityInvalid, NotAnSvid
+from proxy.identity.bundle import Bundle
 from proxy.identity.svid import MIN_RSA_BITS, X509Svid, check_leaf
 
 CA = Authority.make("example.org")
@@ -179,3 +180,14 @@ def test_extension_twice() -> None:
     assert damaged != raw
     with pytest.raises(NotAnSvid):
         X509Svid.from_der(damaged, good.key_der)
+
+
+def test_who_may_sign_crls() -> None:
+    """The authorities of a domain; our intermediates for our own domain, and for no other."""
+    below = Authority.make("example.org").intermediate()
+    made = below.svid("spiffe://example.org/orders")
+    svid = X509Svid.from_pem(made.chain_pem, made.key_pem)
+    other = Authority.make("other.org")
+    own, foreign = (Bundle.from_pem(ca.trust_domain, ca.bundle_pem) for ca in (below, other))
+    assert svid.signers(own) == (*below.anchors, below.certificate)
+    assert svid.signers(foreign) == other.anchors

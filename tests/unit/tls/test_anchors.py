@@ -1,5 +1,6 @@
 """Which authorities TLS is given: a federated domain cannot stand in the light of ours, or of another."""
 
+import ssl
 import time
 
 import pytest
@@ -7,10 +8,11 @@ from cryptography import x509
 from support.mtls import Wire, on_loop, store_of
 from support.pki import Authority, der
 
+from proxy.errors import IdentityInvalid
 from proxy.identity.peer import identify
 from proxy.net.transport import EventLoop
 from proxy.tls.anchors import tls_anchors
-from proxy.tls.contexts import TlsContexts
+from proxy.tls.contexts import TlsContexts, _load_anchors
 from proxy.tls.handshake import verified_chain
 from proxy.tls.settings import TlsSettings
 
@@ -110,3 +112,10 @@ def test_our_intermediate_in_another_bundle(kind: EventLoop) -> None:
         assert identify(chain, store.require().bundles, NOW).uri == "spiffe://example.org/orders"
 
     on_loop(kind, test)
+
+
+def test_openssl_has_taken_every_authority() -> None:
+    """One that it passes over would be a domain that is refused, without a word: here the same one twice."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with pytest.raises(IdentityInvalid, match="has not taken every authority"):
+        _load_anchors(context, [der(CA.certificate)] * 2)

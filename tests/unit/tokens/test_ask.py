@@ -129,3 +129,16 @@ def test_templates_n_and_n_plus_1() -> None:
 def test_settings_that_are_refused(settings: dict[str, object], path: str) -> None:
     """Each with its place."""
     assert errors_of(**settings) == [path]
+
+
+def test_a_jwt_svid_is_a_jwt_with_an_audience() -> None:
+    """The service is told that it is a JWT; here it is known whom it must be for, and other types must not say so."""
+    audience = "spiffe://example.org/tts"
+    made = ask(subject=SubjectSettings(type="jwt_svid", audience=audience))
+    found = made.want(facts(b"Authorization: Bearer a.b.c"), ME).subject
+    assert found is not None
+    assert (found.kind, found.token, found.audience) == (TYPES["jwt"], "a.b.c", audience)
+    plain = ask(subject=SubjectSettings(type="jwt")).want(facts(b"Authorization: Bearer a.b.c"), ME).subject
+    assert plain != found, "a token that was traded unverified is not the one of a JWT-SVID"
+    assert errors_of(subject=SubjectSettings(type="jwt_svid")) == ["x.subject.audience"]
+    assert errors_of(subject=SubjectSettings(type="jwt", audience=audience)) == ["x.subject.audience"]

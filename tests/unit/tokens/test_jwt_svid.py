@@ -1,6 +1,7 @@
 """JWT-SVIDs: every rule of specs 2.3, and what someone would try to get past them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -178,3 +179,64 @@ def test_bundles_that_cannot_be_used_cost_their_own_domain() -> None:
     assert len(refused) == 4
     with pytest.raises(UnknownTrustDomain):
         verify_jwt_svid(make(sub="spiffe://empty.org/x"), found, AUDIENCE, NOW)
+
+
+def test_a_key_that_jwt_svids_may_not_have() -> None:
+    """EdDSA is not among the algorithms of the standard, also where the bundle has such a key and the signature is good."""
+    mint = TokenMint(algorithm="EdDSA")
+    known = {"example.org": KeySet.parse(compact_json({"keys": [{**mint.jwk, "use": "jwt-svid"}]}), JWT_SVID)}
+    assert reason(make(mint), known) == "token_algorithm_refused"
+
+
+GO, JAVA, PY = "spiffe-go/", "spiffe-java/testdata/", "spiffe-py/jwks/"
+
+# JWK Set, the keys that verify JWT-SVIDs (0: it is refused), and whether that is what its library expects.
+FIXTURES = [
+    (GO + "bundle/jwtbundle/testdata/jwks_valid_1.json", 1, True),
+    (GO + "bundle/jwtbundle/testdata/jwks_valid_2.json", 2, True),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_valid_1.json", 1, True),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_valid_2.json", 6, True),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_valid_with_wit.json", 2, True),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_missing_kid.json", 0, True),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_no_keys.json", 0, True),
+    (JAVA + "jwtbundle/jwks_valid_EC_1.json", 1, True),
+    (JAVA + "jwtbundle/jwks_invalid_keytype.json", 0, True),
+    (JAVA + "workloadapi/bundle.json", 3, True),
+    (PY + "jwks_1_ec_key.json", 1, True),
+    (PY + "jwks_3_keys.json", 3, True),
+    (PY + "jwks_ec_missing_x.json", 0, True),
+    # A bad key costs itself alone (Trust Domain and Bundle 4.1.3: ignore the element); the libraries refuse the set.
+    (GO + "bundle/jwtbundle/testdata/jwks_missing_kid.json", 1, False),
+    (JAVA + "jwtbundle/jwks_missing_kid.json", 1, False),
+    (PY + "jwks_missing_kid.json", 1, False),
+    (GO + "bundle/spiffebundle/testdata/spiffebundle_multiple_x509.json", 1, False),
+    # The RSA key is published with its private parts.
+    (JAVA + "jwtbundle/jwks_valid_RSA_1.json", 0, False),
+    (JAVA + "jwtbundle/jwks_valid_RSA_EC.json", 1, False),
+]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("file", "count"), [(file, count) for file, count, _ in FIXTURES])
+def test_published_bundles(shared_testdata: Path, file: str, count: int) -> None:
+    """Those of go-spiffe, java-spiffe and py-spiffe, as the keys of JWT-SVIDs."""
+    raw = (shared_testdata / file).read_bytes()
+    if count:
+        assert len(KeySet.parse(raw, JWT_SVID).keys) == count
+    else:
+        with pytest.raises(KeysInvalid):
+            KeySet.parse(raw, JWT_SVID)
+
+
+@pytest.mark.shared
+def test_every_published_bundle_is_named_above(shared_testdata: Path) -> None:
+    """All but those of WIT-SVIDs, which are not spoken here."""
+    files = {
+        str(path.relative_to(shared_testdata))
+        for folder in ("spiffe-go", "spiffe-java", "spiffe-py")
+        for path in (shared_testdata / folder).rglob("*.json")
+        if "jwks" in path.name or "bundle" in path.name
+    }
+    wit = {file for file in files if "/witbundle/" in file}
+    assert files - wit == {file for file, _, _ in FIXTURES}
+    assert (len(wit), sum(same for _, _, same in FIXTURES), len(FIXTURES)) == (3, 13, 19)

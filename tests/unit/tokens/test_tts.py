@@ -446,3 +446,26 @@ async def test_settings_refused(service: ServiceSettings | None) -> None:
     settings = replace(SETTINGS, service=service)
     with pytest.raises(ConfigInvalid, match=r"tokens\.service"):
         TokenService(settings, web, KeyStore(SETTINGS, web, clock), clock, lambda: 0.5)
+
+
+async def test_a_jwt_svid_is_never_traded_unverified() -> None:
+    """Without an agent's keys it is refused, and each time it is checked anew, whatever is held for it."""
+    made = await bench()
+    made.publish()
+    want = Want("me", ("a",), subject(TYPES["jwt"], "a.b.c", "spiffe://example.org/tts"))
+    for ask in (made.service.obtain(want), _recalled(made.service, want, made.clock.now)):
+        with pytest.raises(KeysUnavailable, match="keys of an agent"):
+            await ask
+    assert made.web.sent == []
+    checked: list[tuple[str, str]] = []
+    made.service._check_svid = lambda token, audience: checked.append((token, audience))
+    assert await made.service.obtain(want)
+    assert made.service.recall(want, made.clock.now)
+    assert set(checked) == {("a.b.c", "spiffe://example.org/tts")}
+    made.service._check_svid = None
+    with pytest.raises(KeysUnavailable):
+        made.service.recall(want, made.clock.now)
+
+
+async def _recalled(service: TokenService, want: Want, now: float) -> bytes | None:
+    return service.recall(want, now)

@@ -180,3 +180,19 @@ def test_largest_file(files: dict[str, Path]) -> None:
     files["bundle"].write_bytes(padding + CA.bundle_pem + b"\n")
     with pytest.raises(IdentityInvalid, match="larger"):
         read_set(settings_for(files), NOW)
+
+
+def test_a_crl_of_our_own_intermediate(tmp_path: Path) -> None:
+    """It counts beside those of the bundle; that of another intermediate is refused, for nobody could judge it."""
+    below = CA.intermediate()
+    files = write_svid(tmp_path, below.svid(URI), CA)
+    crl = tmp_path / "crl.pem"
+    settings = settings_for(files)
+    assert settings.files is not None
+    settings = replace(settings, files=replace(settings.files, crl=crl))
+    crl.write_bytes(CA.crl() + below.crl(GOOD.certificate))
+    _, bundles = read_set(settings, NOW)
+    assert sum(map(len, bundles["example.org"].revocations.serials.values())) == 1
+    crl.write_bytes(CA.intermediate().crl(GOOD.certificate))
+    with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):
+        read_set(settings, NOW)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,34 +52,34 @@ def test_load(tmp_path: Path) -> None:
     assert watched.told == [(True, f"took the SVID of {URI} as generation 1")]
 
 
-def test_load_of_nothing(tmp_path: Path) -> None:
+async def test_load_of_nothing(tmp_path: Path) -> None:
     """Without files, load tells it and raises; the watch goes on from there, and takes them when they come."""
     paths = {role: tmp_path / f"{role}.pem" for role in ("svid", "key", "bundle")}
     watched = Watched(paths)
     with pytest.raises(IdentityInvalid, match="there is no file"):
         watched.source.load()
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [False]
     paths = write_svid(tmp_path / "later", CA.svid(URI), CA)
     for role, path in paths.items():
         path.rename(tmp_path / f"{role}.pem")
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [False, True]
 
 
-def test_nothing_changed(tmp_path: Path) -> None:
+async def test_nothing_changed(tmp_path: Path) -> None:
     """Files that stay as they are are not read again; touched ones are, and make no new generation."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     first = watched.source.load()
-    watched.source.poll()
+    await watched.source.poll()
     paths["svid"].touch()
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.store.current is first
     assert watched.outcomes == [True]
 
 
-def test_rotation_in_place(tmp_path: Path) -> None:
+async def test_rotation_in_place(tmp_path: Path) -> None:
     """spiffe-helper writes certificate, key and bundle one after the other: each half-way state keeps the last good."""
     old, new = CA.svid(URI), CA.svid(URI)
     paths = write_svid(tmp_path, old, CA)
@@ -86,20 +87,22 @@ def test_rotation_in_place(tmp_path: Path) -> None:
     watched.source.load()
     for half in (b"", new.chain_pem[:100], new.chain_pem):
         paths["svid"].write_bytes(half)
-        watched.source.poll()
+        await watched.source.poll()
         assert watched.serial == old.certificate.serial_number
     for half in (b"", new.key_pem[:50]):
         paths["key"].write_bytes(half)
-        watched.source.poll()
+        await watched.source.poll()
         assert watched.serial == old.certificate.serial_number
+    assert watched.source.trouble == watched.told[-1][1]
     paths["key"].write_bytes(new.key_pem)
-    watched.source.poll()
+    await watched.source.poll()
+    assert watched.source.trouble == ""
     assert watched.serial == new.certificate.serial_number
     assert watched.outcomes == [True, False, False, False, False, False, True]
     assert watched.store.require().generation == 2
 
 
-def test_rotation_of_the_authority(tmp_path: Path) -> None:
+async def test_rotation_of_the_authority(tmp_path: Path) -> None:
     """A new authority: the SVID of the new one is taken when the bundle holds it, not before."""
     fresh = Authority.make("example.org")
     paths = write_svid(tmp_path, CA.svid(URI), CA)
@@ -108,28 +111,28 @@ def test_rotation_of_the_authority(tmp_path: Path) -> None:
     new = fresh.svid(URI)
     paths["svid"].write_bytes(new.chain_pem)
     paths["key"].write_bytes(new.key_pem)
-    watched.source.poll()
+    await watched.source.poll()
     assert "does not verify against the bundle" in watched.told[-1][1]
     paths["bundle"].write_bytes(CA.bundle_pem + fresh.bundle_pem)
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.serial == new.certificate.serial_number
     assert len(watched.store.require().bundles["example.org"].authorities) == 2
 
 
-def test_rotation_by_symlink(tmp_path: Path) -> None:
+async def test_rotation_by_symlink(tmp_path: Path) -> None:
     """A Kubernetes volume swaps ``..data``: the paths stay links, and the new set is seen whole."""
     old, new = CA.svid(URI), CA.svid(URI)
     watched = Watched(write_volume(tmp_path, old, CA))
     watched.source.load()
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.serial == old.certificate.serial_number
     write_volume(tmp_path, new, CA)
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.serial == new.certificate.serial_number
     assert watched.outcomes == [True, True]
 
 
-def test_same_size_and_time(tmp_path: Path) -> None:
+async def test_same_size_and_time(tmp_path: Path) -> None:
     """A rotation that keeps size and mtime (cp -p) is seen."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
@@ -139,66 +142,67 @@ def test_same_size_and_time(tmp_path: Path) -> None:
     assert len(wrong) == before.st_size
     paths["key"].write_bytes(wrong)
     os.utime(paths["key"], ns=(before.st_atime_ns, before.st_mtime_ns))
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [True, False]
 
 
-def test_same_failure_is_told_once(tmp_path: Path) -> None:
+async def test_same_failure_is_told_once(tmp_path: Path) -> None:
     """A set that stays bad is told once, however often it is looked at; another bad set is told again."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     watched.source.load()
     paths["svid"].write_bytes(b"bad")
     for _ in range(5):
-        watched.source.poll()
+        await watched.source.poll()
     assert watched.outcomes == [True, False]
     paths["svid"].write_bytes(b"bad in another way")
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [True, False, False]
 
 
-def test_time_heals(tmp_path: Path) -> None:
+async def test_time_heals(tmp_path: Path) -> None:
     """An SVID that has not begun yet is taken when its time has come, though no file changed."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     watched.source.load()
     later = CA.svid(URI, now=watched.now + 1800)
     write_svid(tmp_path, later, CA)
-    watched.source.poll()
+    await watched.source.poll()
     watched.now += 1800
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.serial == later.certificate.serial_number
     assert watched.outcomes == [True, False, True]
 
 
-def test_an_ended_svid_stays_until_a_better_one(tmp_path: Path) -> None:
+async def test_an_ended_svid_stays_until_a_better_one(tmp_path: Path) -> None:
     """The source has stopped: what we have stays, and a rewritten, ended set is not taken over it."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     first = watched.source.load()
     write_svid(tmp_path, CA.svid(URI, lifetime_s=-7200.0, now=watched.now), CA)
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.store.current is first
     assert "the source that writes it has stopped" in watched.told[-1][1]
 
 
-def test_a_fault_of_ours_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever goes wrong while a set is taken, the next set is looked at."""
     paths = write_svid(tmp_path, CA.svid(URI), CA)
     watched = Watched(paths)
     watched.source.load()
     faults = iter([ZeroDivisionError("ours")])
 
-    def prepare(_identity: object) -> None:
+    def prepare(_identity: object) -> Callable[[], None]:
         for fault in faults:
             raise fault
+        return lambda: None
 
     watched.store.prepare(prepare)
     write_svid(tmp_path, CA.svid(URI), CA)
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [True, False]
     assert "identity_load_failed" in caplog.text
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.outcomes == [True, False, True]
 
 
@@ -218,21 +222,21 @@ async def test_watch(tmp_path: Path) -> None:
     assert watched.store.require().generation == 2
 
 
-def test_a_crl_is_watched_with_the_rest(tmp_path: Path) -> None:
+async def test_a_crl_is_watched_with_the_rest(tmp_path: Path) -> None:
     """A new one is another identity, for everything that is proved by the bundle; a bad or lost one keeps the last."""
     svid, crl = CA.svid(URI), tmp_path / "crl.pem"
     crl.write_bytes(CA.crl())
     watched = Watched(write_svid(tmp_path, svid, CA) | {"crl": crl})
     first = watched.source.load()
     crl.write_bytes(CA.crl(svid.certificate))
-    watched.source.poll()
+    await watched.source.poll()
     second = watched.store.require()
     assert second.generation == first.generation + 1
     assert sum(map(len, second.bundles["example.org"].revocations.serials.values())) == 1
     crl.write_bytes(Authority.make("example.org").crl())
-    watched.source.poll()
+    await watched.source.poll()
     crl.unlink()
-    watched.source.poll()
+    await watched.source.poll()
     assert watched.store.require() is second
     assert [ok for ok, _ in watched.told] == [True, True, False, False]
     assert "crl.pem" in watched.told[2][1]

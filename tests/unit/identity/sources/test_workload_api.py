@@ -199,9 +199,46 @@ async def test_final_statuses_are_not_tried_again(code: grpc.StatusCode, tmp_pat
             await followed.until(lambda: followed.failures)
             await asyncio.sleep(0.2)
             assert len(followed.failures) == 1
-            assert followed.loaded[-1][1].endswith("it is not tried again")
+            assert "it is not asked again" in followed.loaded[-1][1]
+            assert followed.source.trouble == followed.loaded[-1][1]
             assert followed.serial
         assert agent.opened == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED])
+async def test_another_agent_in_its_place_is_asked(
+    code: grpc.StatusCode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the one before it did not know: nobody has to start us anew."""
+    monkeypatch.setattr(module, "ANOTHER_S", 0.01)
+    followed = Followed(tmp_path / "s")
+    agent = Agent()
+    async with followed.running():
+        with agent.listening(tmp_path / "s"):
+            agent.refuse(code)
+            await followed.until(lambda: followed.failures)
+            await asyncio.sleep(0.1)
+            assert agent.opened == 1
+        with Agent.start(tmp_path / "s") as better:
+            better.give(x509_response(CA.svid(URI), CA))
+            await followed.until(lambda: followed.serial)
+    assert followed.source.trouble == ""
+
+
+async def test_an_operator_may_have_it_asked_again(tmp_path: Path) -> None:
+    """Once for each time that he says so."""
+    followed = Followed(tmp_path / "s")
+    with Agent.start(tmp_path / "s") as agent:
+        agent.refuse(grpc.StatusCode.UNIMPLEMENTED)
+        async with followed.running():
+            await followed.until(lambda: followed.failures)
+            followed.source.ask_anew()
+            await followed.until(lambda: len(followed.failures) == 2)
+            await asyncio.sleep(0.1)
+            assert agent.opened == 2
+            agent.give(x509_response(CA.svid(URI), CA))
+            followed.source.ask_anew()
+            await followed.until(lambda: followed.serial)
 
 
 async def test_the_svid_of_our_hint_is_taken_away(tmp_path: Path) -> None:

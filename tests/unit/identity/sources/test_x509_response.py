@@ -9,7 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from support.pki import Authority, Svid, der, new_key
 
-from proxy.errors import IdentityInvalid
+from proxy.errors import CertificateRevoked, IdentityInvalid
+from proxy.identity.peer import identify
+from proxy.identity.revocation import NOTHING_REVOKED, Revocations
 from proxy.identity.sources.x509_response import Given, SvidTakenBack, read_response
 from proxy.workload_api.messages import X509SVID, X509SVIDResponse
 
@@ -158,7 +160,7 @@ def test_the_names_of_authorities_may_be_the_same() -> None:
 def test_a_crl_of_nobody_we_know() -> None:
     """Concerns nobody whom we let in; it is told, and costs nothing."""
     given = given_with(crl(Authority.make("third.org")))
-    assert given.remarks == ("a CRL is of an authority that is in no bundle: it concerns nobody here",)
+    assert given.remarks == ("a CRL is of an authority that is in no bundle: it is not used",)
     assert not given.bundles[DOMAIN].revocations.serials
 
 
@@ -174,3 +176,42 @@ def test_a_crl_of_ours_that_cannot_be_used_discards_the_message(broken: bytes) -
     """Whom an earlier one named must not come in again by a mistake in this one: the last good state stays."""
     with pytest.raises(IdentityInvalid, match="the message is discarded"):
         given_with(broken)
+
+
+def test_the_same_authorities_are_not_parsed_again() -> None:
+    """A rotation brings every bundle again; what is equal byte for byte is what it was, without CRLs at least."""
+    response = X509SVIDResponse(svids=(one(),), federated_bundles={"spiffe://other.org": der(OTHER.certificate)})
+    known = read_response(response, DOMAIN, "", NOW).bundles
+    again = read_response(response, DOMAIN, "", NOW, known).bundles
+    assert all(again[name] is known[name] for name in (DOMAIN, "other.org"))
+    newer = Authority.make("other.org")
+    changed = replace(response, federated_bundles={"spiffe://other.org": der(newer.certificate)})
+    assert read_response(changed, DOMAIN, "", NOW, known).bundles["other.org"].ders == {der(newer.certificate)}
+    revoked = {DOMAIN: replace(known[DOMAIN], revocations=Revocations(next_update=NOW))}
+    assert read_response(response, DOMAIN, "", NOW, revoked).bundles[DOMAIN].revocations is NOTHING_REVOKED
+    assert set(read_response(replace(response, federated_bundles={}), DOMAIN, "", NOW, known).bundles) == {DOMAIN}
+
+
+def test_a_federated_bundle_under_our_own_name_is_left_out() -> None:
+    """Whatever its authorities say of themselves: they would be ours."""
+    thief = Authority.make(DOMAIN)
+    federated = {f"spiffe://{DOMAIN}": der(thief.certificate)}
+    given = read_response(X509SVIDResponse(svids=(one(),), federated_bundles=federated), DOMAIN, "", NOW)
+    assert given.bundles[DOMAIN].ders == {der(CA.certificate)}
+    assert any("of our own domain: it is left out" in remark for remark in given.remarks)
+
+
+def test_a_crl_of_our_own_intermediate() -> None:
+    """It is known by our own chain: whom it names is refused, also where the leaf's issuer is not in the bundle."""
+    below = CA.intermediate()
+    theirs = below.svid("spiffe://example.org/edge")
+    message = one(ca=below, bundle=der(CA.certificate))
+    given = read_response(X509SVIDResponse(svids=(message,), crl=(crl(below, theirs),)), DOMAIN, "", NOW)
+    assert given.remarks == ()
+    with pytest.raises(CertificateRevoked):
+        identify([*theirs.chain_der, der(CA.certificate)], given.bundles, NOW)
+    other = X509SVIDResponse(svids=(message,), crl=(crl(CA.intermediate(subject="another")),))
+    (remark,) = read_response(other, DOMAIN, "", NOW).remarks
+    assert "it is not used" in remark
+    with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):  # one of the same name
+        read_response(replace(other, crl=(crl(CA.intermediate()),)), DOMAIN, "", NOW)

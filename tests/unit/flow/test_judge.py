@@ -1,0 +1,97 @@
+"""An open connection that is judged anew: its Grant never becomes more, and whoever is proved no more is cut in time."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.pki import Authority, write_svid
+from support.tokens import TokenMint
+
+from loadtest.loop import CONFIG, Counting
+from proxy.app import Sidecar
+from proxy.config.load import load_text
+from proxy.flow.downstream import Downstream
+from proxy.flow.inbound import InboundConnection
+from proxy.identity.bundle import Bundles
+from proxy.identity.peer import identify
+from proxy.policy.grant import admit
+from proxy.tls.proofs import GRACE_S, Proofs
+
+CA = Authority.make("example.org")
+UNTIL_S = 5.0
+
+
+class Closing(Counting):
+    """A transport that says whether it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+
+    def close(self) -> None:
+        """Nothing is buffered."""
+        self.closed = True
+
+
+class Judged:
+    """A connection of ``edge``, whose Grant ends with our own SVID: long before the peer's."""
+
+    def __init__(self, folder: Path) -> None:
+        paths = write_svid(folder, CA.svid("spiffe://example.org/orders"), CA)
+        (folder / "jwks.json").write_bytes(TokenMint().jwks())
+        names = {"orders.pem": paths["svid"].name, "orders.key": paths["key"].name, "bundle.pem": paths["bundle"].name}
+        text = CONFIG
+        for old, new in names.items():
+            text = text.replace(old, new)
+        self.sidecar = Sidecar(load_text(text, folder, {}), asyncio.get_running_loop())
+        self.sidecar.source.begin()
+        assert self.sidecar.inbound is not None
+        assert self.sidecar.inbound_door is not None
+        self.door = self.sidecar.inbound_door
+        self.now = time.time()
+        self.until = self.now + UNTIL_S
+        self.peer = identify([*CA.svid("spiffe://example.org/edge").chain_der, self.anchor], self.bundles, self.now)
+        self.connection = InboundConnection(self.sidecar.inbound, self.door)
+        self.connection._grant = admit(self.door.policy, self.peer, self.until)
+        self.transport = Closing()
+        Downstream.connection_made(self.connection, self.transport)
+        self.door.lifetimes.add(self.connection)
+
+    @property
+    def bundles(self) -> Bundles:
+        """Those that the sidecar holds."""
+        return self.sidecar.store.trusted
+
+    @property
+    def anchor(self) -> bytes:
+        """Our authority."""
+        return next(iter(self.bundles["example.org"].by_der))
+
+
+@pytest.fixture(name="judged")
+async def _judged(tmp_path: Path) -> AsyncIterator[Judged]:
+    made = Judged(tmp_path)
+    yield made
+    await made.sidecar.close()
+
+
+async def test_what_is_still_proved_lives_no_longer(judged: Judged) -> None:
+    """The earlier end of the two SVIDs holds on, whatever the peer's own is."""
+    assert judged.peer.not_after > judged.until
+    judged.connection.judge(Proofs(judged.bundles, judged.now))
+    assert judged.connection._grant.until == judged.until
+    assert judged.connection.ends_at > time.monotonic() + GRACE_S
+    assert not judged.transport.closed
+
+
+async def test_what_is_proved_no_more_ends_within_the_grace(judged: Judged) -> None:
+    """Nothing more is granted from this moment on, and the next look comes in time to cut what goes on."""
+    began = time.monotonic()
+    judged.connection.judge(Proofs({}, judged.now))
+    assert judged.connection._grant.until == 0
+    assert judged.connection.ends_at <= time.monotonic() + GRACE_S
+    assert judged.door.lifetimes.deadline <= judged.connection.ends_at
+    assert began + GRACE_S <= judged.connection.ends_at
+    assert judged.transport.closed, "nothing is in progress that the grace would be for"
