@@ -290,6 +290,14 @@ class ActorNotAllowed(Denied):
     """Whoever acts for the subject may not use this route."""
 
 
+class ConditionUnmet(Denied):
+    """A condition of the rule does not hold, or cannot be told."""
+
+
+class DeniedByRule(Denied):
+    """A rule with `effect: deny` speaks of this request."""
+
+
 class FactUnauthorised(Denied):
     """The token does not speak of a fact that the route holds it against."""
 

@@ -114,7 +114,7 @@ def compile_terms(path: str, written: Mapping[str, str], match: str, errors: Err
     for name, raw in written.items():
         try:
             fact = parse_fact(raw, routed=True)
-            bound.append(Bound(name, _steps(name), fact))
+            bound.append(Bound(name, member_steps(name), fact))
         except InvalidFact as error:
             errors.append((f"{path}.{name}", str(error)))
             continue
@@ -124,7 +124,7 @@ def compile_terms(path: str, written: Mapping[str, str], match: str, errors: Err
     return Terms(written, bound)
 
 
-def _steps(name: str) -> tuple[str, ...]:
+def member_steps(name: str) -> tuple[str, ...]:
     """Read the name of a member of ``tctx``, or a pointer to one that lies deeper."""
     if not name.startswith("/"):
         return (name,)

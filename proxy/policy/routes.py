@@ -20,7 +20,7 @@ from typing import Final
 
 from proxy.errors import AmbiguousPath
 from proxy.policy.actors import Actors
-from proxy.policy.binding import Terms
+from proxy.policy.demands import Demands
 from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
@@ -45,7 +45,7 @@ class Route:
     permit: Permit
     actors: Actors | None = None
     ask: Ask | None = None
-    terms: Terms | None = None
+    demands: Demands | None = None
 
 
 class RouteTable:
@@ -176,6 +176,6 @@ def _covers(before: Route, route: Route) -> bool:
     return (
         before.scopes <= route.scopes
         and before.actors in {None, route.actors}
-        and before.terms in {None, route.terms}
+        and (before.demands is None or before.demands.within(route.demands))
         and before.ask == route.ask
     )
