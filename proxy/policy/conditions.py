@@ -46,6 +46,7 @@ class Condition:
     __slots__ = ("asked", "name")
 
     needs_request = False
+    needs_token = True
 
     def __init__(self, name: str, asked: str) -> None:
         self.name = name
@@ -108,6 +109,7 @@ class OfHost(Condition):
     __slots__ = ("_hosts",)
 
     needs_request = True
+    needs_token = False
 
     def __init__(self, written: Sequence[str], hosts: Hosts) -> None:
         super().__init__("hosts", " or ".join(written))

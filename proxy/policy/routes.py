@@ -167,12 +167,13 @@ def _needed(alternatives: list[Route]) -> Alternatives:
     """Drop each that asks for all that one before it asks for: whoever satisfies it has satisfied that one."""
     kept: list[Route] = []
     for route in alternatives:
-        if not any(_covers(before, route) for before in kept):
+        if not any(route_covers(before, route) for before in kept):
             kept.append(route)
     return tuple(kept)
 
 
-def _covers(before: Route, route: Route) -> bool:
+def route_covers(before: Route, route: Route) -> bool:
+    """Whether whoever satisfies ``route`` has satisfied ``before`` too."""
     return (
         before.scopes <= route.scopes
         and before.actors in {None, route.actors}

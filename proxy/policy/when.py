@@ -134,13 +134,14 @@ def unclear_fields(facts: Facts) -> set[str]:
 class When(Condition):
     """One expression."""
 
-    __slots__ = ("_any_field", "_expression", "_fields", "_getters", "needs_request")
+    __slots__ = ("_any_field", "_expression", "_fields", "_getters", "needs_request", "needs_token")
 
     def __init__(self, written: str, expression: Any, names: Mapping[str, Get]) -> None:
         super().__init__("when", written)
         self._expression = expression
         self._getters = names
         self.needs_request = any(name.startswith(("request.", "connection.source")) for name in names)
+        self.needs_token = any(name.startswith("token.") for name in names)
         matches = [*_NAMED_FIELD.finditer(written), *_ASKED_FIELD.finditer(written)]
         self._fields = {found[2] or found[3] for found in _NAMED_FIELD.finditer(written)}
         self._fields |= {found[2] for found in _ASKED_FIELD.finditer(written)}
