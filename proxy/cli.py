@@ -209,6 +209,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from proxy.config.explain import BadUse, answer, as_json, print_words
+    from proxy.config.load import load
     from proxy.config.problem import ConfigInvalid
 
     needed = ("host",) if options.outbound else ("peer", "path")
@@ -217,7 +218,7 @@ def _explain(options: argparse.Namespace) -> int:
         print(f"name {' and '.join(missing)} too", file=sys.stderr)
         return USAGE
     try:
-        explanation, assumed = answer(options, os.environ, time.time())
+        explanation, assumed = answer(load(options.config, os.environ), options, time.time())
     except ConfigInvalid as invalid:
         _refused(options.config, invalid)
         return USAGE

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from proxy.config.load import load
 from proxy.config.settings import SidecarSettings
 from proxy.errors import ProxyError
 from proxy.http1.head import parse_request_head
@@ -41,15 +40,8 @@ class BadUse(ValueError):
     """The question cannot be asked so; the message says what would be right."""
 
 
-def answer(options: Namespace, environ: Mapping[str, str], now: float) -> tuple[Explanation, tuple[str, ...]]:
-    """Return the explanation and what was assumed.
-
-    Raises:
-        ConfigInvalid: the YAML is refused.
-        BadUse: the question cannot be asked so.
-
-    """
-    settings = load(options.config, environ)
+def answer(settings: SidecarSettings, options: Namespace, now: float) -> tuple[Explanation, tuple[str, ...]]:
+    """Return the explanation and what was assumed. Raises BadUse."""
     if options.outbound:
         return _outbound(settings, options.host), ()
     try:

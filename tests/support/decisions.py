@@ -226,54 +226,62 @@ def written() -> list[Decision]:
     return [*_edge(), *_agents(), *_desk(), *_jobs()]
 
 
+_PIECES = (
+    "7",
+    "7",
+    "mine",
+    "admin",
+    "Admin.",
+    "secret",
+    "thing",
+    "q3",
+    "public",
+    "ACME",
+    "ACME",
+    "backup",
+    "a%40b",
+    "",
+)
+_READY = (("region", ("eu", "us", "uk")), ("action", ("BUY", "SELL", "HOLD")), ("limit", ({"max": 100}, {"max": 100}, {"max": 5})),
+          ("live", (True, True, False)), ("cost", (1, 10, 11)), ("tenant", ("a", "b")), ("stock", ("ACME", "ACME", "7")))  # fmt: skip
+_FIELDS = (
+    (),
+    (),
+    (("X-Tenant", "a"),),
+    (("X-Tenant", "a"),),
+    (("X-HTTP-Method-Override", "PUT"),),
+    (("X-Desk", "eq"),),
+)
+_USUAL: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    EDGE: (
+        ("orders.read", "orders.write", "orders.cancel"),
+        ("/orders/{}", "/orders/{}", "/orders", "/any/{}", "/any/{}/{}"),
+    ),
+    AGENT: (("reports.read",), ("/reports/{}",)),
+    DESK: (("trade",), ("/trades", "/trades/{}")),
+    JOB: (("jobs.run",), ("/jobs/{}",)),
+    OLD: (("jobs.run",), ("/jobs/{}",)),
+}
+"""What a peer has and does on most days."""
+
+
 def generated(count: int, seed: int) -> list[Decision]:
-    """Cases that nobody thought of: each part is drawn alone."""
+    """Cases that nobody thought of: each part is drawn alone, most of them from what is usual for the peer."""
     draw = random.Random(seed)
-    scopes = ("orders.read", "orders.write", "orders.cancel", "reports.read", "trade", "jobs.run")
-    pieces = (
-        "orders",
-        "7",
-        "mine",
-        "any",
-        "admin",
-        "Admin",
-        "secret",
-        "thing",
-        "reports",
-        "q3",
-        "public",
-        "trades",
-        "ACME",
-        "jobs",
-        "",
-    )
 
     def one() -> Decision:
-        tctx = {
-            name: draw.choice(values)
-            for name, values in (
-                ("region", ("eu", "us", "uk")),
-                ("action", ("BUY", "SELL", "HOLD")),
-                ("limit", ({"max": 100}, {"max": 5})),
-                ("live", (True, False)),
-                ("cost", (1, 10, 11)),
-                ("tenant", ("a", "b")),
-                ("stock", ("ACME", "7")),
-            )
-            if draw.random() < 0.8
-        }
+        peer = draw.choice((EDGE,) * 4 + (AGENT,) * 3 + (DESK,) * 2 + (JOB,) * 2 + (OLD,))
+        scopes, places = _USUAL[peer if draw.random() < 0.95 else EDGE]
+        tctx = {name: draw.choice(values) for name, values in _READY if draw.random() < 0.85}
         acting = draw.choice(("", "", "agents/7", "bob"))
-        claims = token(
-            " ".join(draw.sample(scopes, draw.randint(1, 2))), draw.choice(("users/a", "root", "b")), acting, **tctx
-        )
-        fields = draw.choice(((), (), (("X-Tenant", "a"),), (("X-HTTP-Method-Override", "PUT"),), (("X-Desk", "eq"),)))
+        scope = " ".join(sorted({draw.choice(scopes) for _ in range(draw.choice((1, 2, 3)))}))
         return Decision(
-            peer=draw.choice((EDGE, EDGE, EDGE, AGENT, AGENT, DESK, JOB, OLD)),
-            method=draw.choice(("GET", "GET", "POST", "PUT", "DELETE", "HEAD")),
-            path="/" + "/".join(draw.choice(pieces) for _ in range(draw.choice((1, 2, 2, 2, 3)))),
-            host=draw.choice(("orders", "orders", "a.debug.example.org", "x.desk.example.org")),
-            fields=fields,
-            claims=claims,
+            peer=peer,
+            method=draw.choice(("GET", "GET", "POST", "POST", "PUT", "DELETE", "HEAD")),
+            path=draw.choice(places).format(*(draw.choice(_PIECES) for _ in range(2))),
+            host=draw.choice(("orders", "orders", "orders", "a.debug.example.org", "x.desk.example.org")),
+            fields=draw.choice(_FIELDS),
+            claims=token(scope, draw.choice(("users/a", "root", "b")), acting, **tctx),
             age_s=draw.choice((5.0, 5.0, 5.0, 120.0)),
         )
 
