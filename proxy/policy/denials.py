@@ -14,7 +14,6 @@ a form). Nothing here believes them; ``when`` can refuse a request that has such
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -167,6 +166,8 @@ def _folded(segment: bytes) -> list[str]:
     if text.isascii():
         texts = [text.lower()]
     else:
+        import unicodedata  # noqa: PLC0415 - a megabyte of tables that few policies and paths need
+
         texts = _SLASH.split(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
     return [clean for one in texts if (clean := one.rstrip(". "))]
 
