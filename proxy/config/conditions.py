@@ -15,6 +15,9 @@ from proxy.policy.when import MAX_EXPRESSION
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 """As JSON writes it, and as every reader has the same of it."""
 
+_ELSEWHERE = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.?[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+")
+"""A text to YAML 1.1, and a number to YAML 1.2."""
+
 _SINGLE: JsonSchema = {"type": ["string", "number", "boolean"]}
 
 
@@ -42,7 +45,7 @@ class Literals:
         if not isinstance(node, Scalar) or is_null(node):
             return place.refuse(node.line, "expected a text, a number, true or false, for example BUY")
         kind = yaml_type(node)
-        if kind == "str":
+        if kind == "str" and not (node.plain and not node.variables and _ELSEWHERE.fullmatch(node.text)):
             return node.text
         if kind == "bool" and node.text in {"true", "false"}:
             return node.text == "true"
