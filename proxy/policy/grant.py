@@ -61,10 +61,7 @@ class Grant:
 
         Raises:
             GrantEnded: close the connection.
-            AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
-            AmbiguousPath: the path can be read in two ways.
-            DeniedByRule: a rule denies it.
-            RouteNotAllowed, ScopeMissing, ActorNotAllowed, ConditionUnmet: no rule allows it, or not with this token.
+            AmbiguousPath, Denied: every class of it that the module names, in that order.
             FactUnusable, FactUnauthorised, FactMismatch: the rule wants facts to equal ``tctx``, and they do not.
             Undecided: no refusal; call again with ``facts``.
 
