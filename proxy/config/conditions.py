@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 _ELSEWHERE = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.?[0-9]*)(?:[eE][-+]?[0-9]+)?|0o[0-7]+")
 """A text to YAML 1.1, and a number to YAML 1.2."""
 
-_SINGLE: JsonSchema = {"type": ["string", "number", "boolean"]}
+_SINGLE: JsonSchema = {"anyOf": [{"type": "string"}, {"type": "number"}, {"enum": [False, True]}]}
 
 
 @dataclass(frozen=True, slots=True)

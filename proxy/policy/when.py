@@ -5,7 +5,8 @@ name that is not there, and a comparison of a number with a text, are errors of 
 with a request (a member that is not there, a division by zero) makes the condition one that cannot be told.
 
 Bounded: by ``MAX_EXPRESSION`` here; by the library 32 levels of nesting and 10000 steps of iteration in all; patterns
-are RE2's, which take linear time. The library is imported when the first policy uses ``when``, and not before.
+are RE2's, which take linear time, and stand in the expression, so that no caller writes one. The library is imported
+when the first policy uses ``when``, and not before.
 
 Two readings are none here either. ``request.path`` cannot be told where it has several (``policy/path.py``), and
 ``request.headers`` cannot be asked for a field that is repeated, or stands there in another spelling; where a field is
@@ -33,6 +34,8 @@ _LAST_S: Final = 253_402_300_799.0  # the year 9999, where datetime ends
 _NAMED_FIELD: Final = re.compile(
     r"""request\.headers(?:\[\s*(["'])([^"'\\]*)\1\s*\]|\.([A-Za-z_][A-Za-z0-9_]*)\b(?!\s*\())"""
 )
+_MATCHES: Final = re.compile(r"\bmatches\b")
+_PATTERN: Final = re.compile(r"""\.matches\(\s*(r?(["'])(?:[^"'\\]|\\.)*\2)\s*\)""")
 _ASKED_FIELD: Final = re.compile(r"""(["'])([^"'\\]*)\1\s+in\s+request\.headers\b""")
 
 
@@ -215,6 +218,7 @@ def parse_when(written: str, library: Any, environment: Mapping[str, str]) -> Wh
         raise InvalidWhen(_complaint(str(error))) from None
     if expression.return_type().name().lower() not in {"bool", "dyn"}:
         raise InvalidWhen("this is a value, and no condition that is true or false")
+    _check_patterns(written, library)
     checked = expression.serialize()  # holds every name that was resolved, however it was spelled
     names: dict[str, Get] = {name: get for name, (_, get) in NAMES.items() if name.encode() in checked}
     for name, value in environment.items():
@@ -227,6 +231,16 @@ def parse_when(written: str, library: Any, environment: Mapping[str, str]) -> Wh
         if field != field.lower() or "_" in field:
             raise InvalidWhen("fields are in lower case and without _ here, as in request.headers['x-tenant']")
     return when
+
+
+def _check_patterns(written: str, library: Any) -> None:
+    patterns = _PATTERN.findall(written)
+    if len(patterns) != len(_MATCHES.findall(written)):
+        raise InvalidWhen("write a pattern out, as in request.path.matches('^/orders/[0-9]+$')")
+    for pattern, _ in patterns:
+        found = library.compile(f'"".matches({pattern})').eval(data={}).value()
+        if not isinstance(found, bool):
+            raise InvalidWhen(f"{pattern} is no pattern: {found}")
 
 
 def _complaint(message: str) -> str:

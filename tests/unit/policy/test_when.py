@@ -65,7 +65,6 @@ UNTOLD = [
     "token.tctx.nope == 1",
     'token.tctx.text > 3 || token.tctx.text == "y"',
     "1 / (size(token.scopes) - 2) == 1",
-    'token.sub.matches("[")',
     'request.headers["accept"] == "x"',
     'request.headers["x-user"] == "eve"',
     '"x-user" in request.headers',
@@ -105,6 +104,12 @@ def test_secrets_are_no_fields() -> None:
 
 
 REFUSED = {
+    'token.sub.matches("[")': "no pattern",
+    "token.sub.matches(r'(a')": "no pattern",
+    "token.sub.matches(token.txn)": "write a pattern out",
+    'token.sub.matches("a" + token.txn)': "write a pattern out",
+    'matches(token.sub, "a")': "write a pattern out",
+    'token.sub.matches("a").matches("b")': "no matching overload",
     "token.nope == 1": "undeclared",
     "nobody == 1": "undeclared",
     "environment.region == 'eu'": "undeclared",
