@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from proxy.errors import AmbiguousPath
+from proxy.http1.grammar import HELD
 from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
 from proxy.policy.conditions import Condition, Question, told
 from proxy.policy.path import PLAIN, readings
@@ -36,6 +37,9 @@ _NAMED_FIELD: Final = re.compile(
 )
 _MATCHES: Final = re.compile(r"\bmatches\b")
 _PATTERN: Final = re.compile(r"""\.matches\(\s*(r?(["'])(?:[^"'\\]|\\.)*\2)\s*\)""")
+_NOT_WORD: Final = re.compile(r"[^0-9a-z]")
+"""What gateways of the CGI kind make one character of."""
+
 _ASKED_FIELD: Final = re.compile(r"""(["'])([^"'\\]*)\1\s+in\s+request\.headers\b""")
 
 
@@ -124,14 +128,15 @@ def fields_of(facts: Facts) -> dict[str, str]:
 def unclear_fields(facts: Facts) -> set[str]:
     """Return the fields that are repeated, stand there in two spellings, or are not UTF-8; in every spelling."""
     names = [str(line.partition(b":")[0].lower(), "ascii") for line in facts.lines]
-    count = Counter(name.replace("_", "-") for name in names)
-    unclear = {name.replace("_", "-") for name in names if "_" in name or count[name.replace("_", "-")] > 1}
-    for name, line in zip(names, facts.lines, strict=True):
+    plain = [_NOT_WORD.sub("-", name) for name in names]
+    count = Counter(plain)
+    unclear = {spelled for name, spelled in zip(names, plain, strict=True) if name != spelled or count[spelled] > 1}
+    for spelled, line in zip(plain, facts.lines, strict=True):
         try:
             line.decode()
         except UnicodeDecodeError:
-            unclear.add(name.replace("_", "-"))
-    return unclear | {name for name in names if name.replace("_", "-") in unclear}
+            unclear.add(spelled)
+    return unclear | {name for name, spelled in zip(names, plain, strict=True) if spelled in unclear}
 
 
 class When(Condition):
@@ -228,6 +233,8 @@ def parse_when(written: str, library: Any, environment: Mapping[str, str]) -> Wh
     for field in when.fields:
         if field in SECRET_FIELDS:
             raise InvalidWhen(f"{field} is a secret, and no condition sees it")
+        if field.encode() in HELD:
+            raise InvalidWhen(f"{field} is of the connection or ours, and no condition sees it")
         if field != field.lower() or "_" in field:
             raise InvalidWhen("fields are in lower case and without _ here, as in request.headers['x-tenant']")
     return when

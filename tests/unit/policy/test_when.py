@@ -15,7 +15,15 @@ from proxy.tokens.facts import SECRET_FIELDS, Facts
 
 ENVIRONMENT = {"stage": "prod"}
 LIBRARY = environment_of(ENVIRONMENT)
-LINES = [b"X-Tenant: a", b"Accept: x", b"accept: y", b"X_User: eve", b"Authorization: Bearer s", b"X-Bin: \xff"]
+LINES = [
+    b"X-Tenant: a",
+    b"Accept: x",
+    b"accept: y",
+    b"X_User: eve",
+    b"X.Dot: 1",
+    b"Authorization: Bearer s",
+    b"X-Bin: \xff",
+]
 
 
 def understood(expression: str) -> When:
@@ -70,6 +78,7 @@ UNTOLD = [
     '"x-user" in request.headers',
     "has(request.headers.accept)",
     'request.headers["x-bin"] == ""',
+    '"x-dot" in request.headers',
     'request.headers.exists(name, name == "x-tenant")',
     'request . headers ["x-tenant"] == "a"',
     'request.headers[r"x-tenant"] == "a"',
@@ -120,6 +129,8 @@ REFUSED = {
     "open('/etc/passwd')": "undeclared",
     'request.headers["cookie"] == "a"': "secret",
     '"authorization" in request.headers': "secret",
+    '"transfer-encoding" in request.headers': "no condition sees it",
+    "has(request.headers.host)": "no condition sees it",
     'request.headers["X-Tenant"] == "a"': "lower case",
     "request.headers.x_tenant == 'a'": "without _",
     "(" * 200 + "true" + ")" * 200: "recursion",
