@@ -11,7 +11,7 @@ from typing import NamedTuple
 from proxy.policy.denials import Denial, folded
 from proxy.policy.routes import Route, route_covers
 from proxy.policy.rules import Policy, Rule
-from proxy.policy.template import ANY_METHOD, Template, Wild
+from proxy.policy.template import ANY_METHOD, MAX_SEGMENTS, Template, Wild
 
 Conflicts = Iterator[tuple[str, str]]
 """Path in the YAML, and what is to be said about it."""
@@ -146,5 +146,5 @@ def _fits_all(denied: Template, allowed: Template) -> bool:
 def _folded(segments: Sequence[bytes | Wild]) -> list[str | Wild]:
     found: list[str | Wild] = []
     for segment in segments:
-        found += [segment] if isinstance(segment, Wild) else folded([segment])
+        found += [segment] if isinstance(segment, Wild) else folded([segment], MAX_SEGMENTS)
     return found

@@ -57,7 +57,7 @@ class Denial:
 class Denials:
     """All rules that deny something to one peer. Made once for each set of rules."""
 
-    __slots__ = ("_allow", "_of_all", "_of_asterisk", "_root", "bar")
+    __slots__ = ("_allow", "_depth", "_of_all", "_of_asterisk", "_root", "bar")
 
     def __init__(self, denials: Sequence[Denial], allow: frozenset[Ambiguity]) -> None:
         self._allow = allow
@@ -65,6 +65,7 @@ class Denials:
         self._of_all = [denial for denial in denials if not denial.templates]
         self._of_asterisk: list[_Leaf] = []
         self._root = _Node()
+        self._depth = 0  # what lies deeper is not told apart, as in ``routes``
         for denial in denials:
             for template in denial.templates:
                 self._add(_Leaf(template.method, denial), template)
@@ -73,8 +74,9 @@ class Denials:
         if template.segments is None:
             self._of_asterisk.append(leaf)
             return
-        node = self._root
-        for segment in _written(template.segments):
+        node, written = self._root, list(_written(template.segments))
+        self._depth = max(self._depth, len(written))
+        for segment in written:
             if segment is Wild.REST:
                 node.rest.append(leaf)
                 return
@@ -96,7 +98,7 @@ class Denials:
     def _leaves(self, target: bytes) -> Iterator["_Leaf"]:
         plain = PLAIN.fullmatch(target)
         read = readings(target, self._allow) if plain is None else [plain[1][1:].split(b"/")]
-        for path in {tuple(folded(reading)) for reading in read}:
+        for path in {tuple(folded(reading, self._depth + 1)) for reading in read}:
             yield from self._root.fit(path, 0)
 
     def judge(self, method: bytes, target: bytes, question: Question, *, needs_body: bool) -> None:
@@ -116,6 +118,12 @@ class Denials:
             undecided = undecided or applies is None
         if undecided:
             raise Undecided(needs_body=needs_body)
+
+    def judge_unseen(self, method: bytes, target: bytes) -> None:
+        """Refuse what is denied to every token, before one is asked for in its name. Raises as ``judge``."""
+        for denial in self.of(method, target):
+            if not denial.conditions:
+                raise DeniedByRule(f"the rule {denial.rule!r} denies it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +164,14 @@ class _Node:
             yield from self.one.fit(path, depth + 1)
 
 
-def folded(segments: Sequence[bytes]) -> list[str]:
-    """Return a path as the most careless reader has it: see the module."""
-    return [text for segment in segments for text in _folded(segment)]
+def folded(segments: Sequence[bytes], most: int) -> list[str]:
+    """Return ``most`` segments of a path, or a few more, as the most careless reader has them: see the module."""
+    texts: list[str] = []
+    for segment in segments:
+        texts += _folded(segment)
+        if len(texts) >= most:
+            break
+    return texts
 
 
 def _folded(segment: bytes) -> list[str]:

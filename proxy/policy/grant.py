@@ -140,6 +140,7 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
 
     Raises:
         GrantEnded: nothing is asked for in its name any more; close the connection.
+        DeniedByRule: whatever the token, this request is denied.
         AmbiguousPath: the path can be read in two ways, or trades in one of them alone.
 
     """
@@ -149,7 +150,11 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
     asks = {route.ask for route in found}
     if len(asks) > 1:
         raise AmbiguousPath("the path has several readings or rules, and not every one trades the same token")
-    return found[0] if found and found[0].ask is not None else None
+    if not found or found[0].ask is None:
+        return None
+    if grant.denials is not None:
+        grant.denials.judge_unseen(method, target)
+    return found[0]
 
 
 def admit(policy: Policy, peer: Peer, until: float) -> Grant:

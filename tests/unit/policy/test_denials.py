@@ -17,9 +17,10 @@ from proxy.errors import (
 )
 from proxy.policy.binding import Undecided
 from proxy.policy.denials import folded
-from proxy.policy.grant import admit
+from proxy.policy.grant import admit, route_that_trades
 from proxy.policy.settings import Ambiguity, Effect, RouteSettings, RuleSettings
 from proxy.tokens.facts import Facts
+from proxy.tokens.settings import AskSettings, SubjectSettings
 
 OPEN = rule("open", [("* /**", []), ("OPTIONS *", []), ("TRACE /**", [])], scopes=["a", "b"])
 
@@ -213,6 +214,25 @@ def test_a_grant_that_was_taken_back_keeps_them() -> None:
     assert one.withdrawn().denials is one.denials
 
 
+def test_no_token_is_asked_for_in_the_name_of_what_is_denied() -> None:
+    """At the edge of the mesh a trade costs the token service something; what no token could do is not traded."""
+    ask = AskSettings(scope=("s",), subject=SubjectSettings())
+    trading = RuleSettings(
+        name="t", peers=(EDGE,), scopes=("s",), routes=(RouteSettings(match="GET /t", exchange=ask),)
+    )
+    with pytest.raises(DeniedByRule):
+        route_that_trades(grant(trading, deny("GET /T/")), b"GET", b"/t", NOW)
+    route = route_that_trades(grant(trading, deny("GET /t", subjects=("bob",))), b"GET", b"/t", NOW)
+    assert route is not None, "the token that comes of it decides"
+
+
+def test_a_long_path_is_read_no_further_than_the_rules_go() -> None:
+    """However many segments a caller sends; and what lies deeper still matches where it should."""
+    assert folded([b"a", b"%20", b"b", *[b"c"] * 5000], 3) == ["a", "b", "c"]
+    assert is_denied(deny("GET /a/**"), "GET", "/a" * 2000)
+    assert not is_denied(deny("GET /a/a"), "GET", "/a" * 2000)
+
+
 # ---- properties
 
 SEGMENT = st.sampled_from(["a", "B", "c.", "%40", "{x}", "d e".replace(" ", "%20"), "%C3%84"])
@@ -254,8 +274,8 @@ def test_it_is_as_a_search_through_all_templates(templates: list[str], target: s
 
 
 def _fits(template: str, target: str) -> bool:
-    wanted = folded([part.encode() for part in template[1:].split("/")])
-    given_ = folded([part.encode() for part in target[1:].split("/")])
+    wanted = folded([part.encode() for part in template[1:].split("/")], 99)
+    given_ = folded([part.encode() for part in target[1:].split("/")], 99)
     if wanted[-1:] == ["**"]:
         wanted, given_ = wanted[:-1], given_[: len(wanted) - 1]
     return len(wanted) == len(given_) and all(a in {b, "{x}"} for a, b in zip(wanted, given_, strict=True))

@@ -1,5 +1,9 @@
 """``when``: what an expression may ask, what is refused before it is used, and what it cannot be told."""
 
+import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,6 +12,7 @@ from support.policy import NOW, UNTIL, grant, peer, rule, token
 
 from proxy.errors import ConditionUnmet, DeniedByRule
 from proxy.policy.binding import Undecided
+from proxy.policy.compile import PolicyErrors
 from proxy.policy.conditions import Question
 from proxy.policy.settings import Effect, RouteSettings, RuleSettings
 from proxy.policy.when import MAX_EXPRESSION, NAMES, InvalidWhen, When, environment_of, fields_of, parse_when
@@ -193,3 +198,23 @@ def test_a_deny_that_needs_the_request_does_not_lose_the_body() -> None:
     with pytest.raises(Undecided) as undecided:
         one.permit(b"GET", b"/a", token(), NOW)
     assert undecided.value.needs_body
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra: who writes ``when`` is told what to install."""
+    monkeypatch.setitem(sys.modules, "cel_expr_python", None)
+    with pytest.raises(
+        PolicyErrors, match=re.escape("policy[0].when: needs the library for CEL: pip install 'svidecar[when]'")
+    ):
+        grant(replace(OPEN, when="true"))
+    assert grant(OPEN)
+
+
+def test_a_policy_without_when_does_not_load_it() -> None:
+    """10 MB that most sidecars never need."""
+    code = (
+        "import sys; from support.policy import grant, rule; import proxy.app; "
+        "grant(rule('r', [('GET /', [])])); assert 'cel_expr_python' not in sys.modules"
+    )
+    path = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, env={**os.environ, "PYTHONPATH": path})
