@@ -122,7 +122,7 @@ def measure(one: Callable[[], None]) -> tuple[float, float]:
 
 async def _run(folder: Path, *, rules: int, profile: bool) -> None:
     material = make(folder)
-    settings = load_text(CONFIG.replace("POLICY", _rules(rules)), folder, {})
+    settings = load_text(CONFIG.replace(MORE, _rules(rules)), folder, {})
     sidecar = Sidecar(settings, asyncio.get_running_loop())
     sidecar.source.begin()
     await sidecar.keys.load()
@@ -177,12 +177,14 @@ policy:
     peers: [spiffe://example.org/edge]
     scopes: [orders.read]
     routes: [{match: "GET /orders/{id}", scopes: [orders.read]}]
-POLICY
+# more rules
 metrics: {listen: "127.0.0.1:5"}
 health: {listen: "127.0.0.1:6"}
 admin: {listen: "127.0.0.1:7"}
 """
 
+
+MORE = "# more rules\n"
 
 RULE = """\
   - name: rule NUMBER
