@@ -1,6 +1,6 @@
 """The forwarding loop alone: both directions over transports that only count, so that a microsecond of Python shows.
 
-    python -m loadtest.loop [--profile]
+    python -m loadtest.loop [--rules N] [--profile]
 
 It drives the real connections, codec, policy and token cache with real bytes; what is missing is the kernel, TLS and
 the event loop. Use it before and after a change of the hot path, then ``python -m loadtest`` for the truth.
@@ -120,9 +120,9 @@ def measure(one: Callable[[], None]) -> tuple[float, float]:
     return min(pair[0] for pair in pairs) / REQUESTS * 1e6, statistics.median(a / b for a, b in pairs)
 
 
-async def _run(folder: Path, *, profile: bool) -> None:
+async def _run(folder: Path, *, rules: int, profile: bool) -> None:
     material = make(folder)
-    settings = load_text(CONFIG, folder, {})
+    settings = load_text(CONFIG.replace(MORE, _rules(rules)), folder, {})
     sidecar = Sidecar(settings, asyncio.get_running_loop())
     sidecar.source.begin()
     await sidecar.keys.load()
@@ -177,19 +177,36 @@ policy:
     peers: [spiffe://example.org/edge]
     scopes: [orders.read]
     routes: [{match: "GET /orders/{id}", scopes: [orders.read]}]
+# more rules
 metrics: {listen: "127.0.0.1:5"}
 health: {listen: "127.0.0.1:6"}
 admin: {listen: "127.0.0.1:7"}
 """
 
 
+MORE = "# more rules\n"
+
+RULE = """\
+  - name: rule NUMBER
+    peers: [spiffe://example.org/edge, spiffe://example.org/team-NUMBER/*]
+    scopes: [orders.read, part-NUMBER.read]
+    routes: [{match: "GET /part-NUMBER/{id}", scopes: [part-NUMBER.read]}, {match: "GET /orders/{id}/NUMBER"}]
+"""
+
+
+def _rules(count: int) -> str:
+    """Write as many rules as are to be loaded beside the one that decides; all of them speak of the same peer."""
+    return "".join(RULE.replace("NUMBER", str(number)) for number in range(count - 1))
+
+
 def main() -> None:
     """Measure both directions."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rules", type=int, default=1, metavar="N", help="how many are loaded (default: 1)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_run(Path(folder), profile=options.profile))
+        asyncio.run(_run(Path(folder), rules=options.rules, profile=options.profile))
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ INTERRUPTED = 130
 _EPILOG = """\
 exit codes:
   0  done: valid, ready, every case as expected
-  1  refused or failed: an invalid configuration, not ready, a case that went wrong
-  2  usage: an unknown verb or option, or a file that is not there
+  1  refused or failed: an invalid configuration, not ready, a request that would be refused
+  2  usage: an unknown verb or option, or a file that is not there (explain: also a YAML that is refused)
 
 begin here:
   svidecar demo                                 three workloads with their sidecars, on this machine
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _entry(verbs, "check", _check, "validate a YAML, and say what a sidecar with it would do")
     _config_option(check)
     _json_option(check)
+    _explain_entry(verbs)
     config = verbs.add_parser("config", help="about the YAML itself", description="About the YAML itself.")
     about = config.add_subparsers(title="verbs", metavar="VERB", required=True)
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
@@ -89,6 +90,22 @@ def _config_option(entry: argparse.ArgumentParser) -> None:
 
 def _json_option(entry: argparse.ArgumentParser) -> None:
     entry.add_argument("--json", action="store_true", help="print data instead of words")
+
+
+def _explain_entry(verbs: "Verbs") -> None:
+    explain = _entry(verbs, "explain", _explain, "say what would be decided on a request, by which rule, and why")
+    _config_option(explain)
+    explain.add_argument("--peer", metavar="ID", help="who calls: a SPIFFE ID")
+    explain.add_argument("--method", metavar="M", default="GET", help="(default: GET)")
+    explain.add_argument("--host", metavar="H", help="what it is sent to, host or host:port")
+    explain.add_argument("--path", metavar="P", help="the target, as on the wire")
+    explain.add_argument("--claims", type=Path, metavar="F", help="claims of its token, as JSON; no signature is asked")
+    explain.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a field of it; repeatable")
+    explain.add_argument("--body", type=Path, metavar="F", help="its body, for facts in it")
+    explain.add_argument("--source", metavar="IP", default="127.0.0.1", help="where it comes from (default: 127.0.0.1)")
+    explain.add_argument("--at", metavar="TIME", help="when: seconds since 1970, or ISO 8601 (default: now)")
+    explain.add_argument("--outbound", action="store_true", help="a call of our own app, to --host")
+    _json_option(explain)
 
 
 def _demo_entry(verbs: "Verbs") -> None:
@@ -188,6 +205,31 @@ def _check(options: argparse.Namespace) -> int:
     for warning in report.warnings:
         print(warning.told(str(options.config), degree="warning"), file=sys.stderr)
     return OK
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from proxy.config.explain import BadUse, answer, as_json, print_words
+    from proxy.config.load import load
+    from proxy.config.problem import ConfigInvalid
+
+    needed = ("host",) if options.outbound else ("peer", "path")
+    missing = [f"--{name}" for name in needed if getattr(options, name) is None]
+    if missing:
+        print(f"name {' and '.join(missing)} too", file=sys.stderr)
+        return USAGE
+    try:
+        explanation, assumed = answer(load(options.config, os.environ), options, time.time())
+    except ConfigInvalid as invalid:
+        _refused(options.config, invalid)
+        return USAGE
+    except BadUse as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    if options.json:
+        print(as_json(explanation, assumed))
+    else:
+        print("\n".join(print_words(explanation, assumed, outbound=options.outbound)))
+    return OK if explanation.allowed else FAILED
 
 
 def _refused(config: Path, invalid: "ConfigInvalid") -> int:

@@ -1,10 +1,8 @@
 """Why something was refused: one class per reason.
 
-The reason is the metric label, the audit word and the ``reason`` of the problem document: it is the name of the
-class, written with underscores (``TokenExpired`` is ``token_expired``), so that it stands in one place. Names are
-stable: dashboards and audits hold them. The HTTP answer to each stands in one table, ``flow/rescue.py``.
-
-A detail is for people: it names the rule and the limit, never a token, a key or a value that came from outside.
+The reason is the metric label, the audit word and the ``reason`` of the problem document: the name of the class with
+underscores (``TokenExpired`` is ``token_expired``). Names are stable: dashboards hold them. The HTTP answer to each
+stands in ``flow/rescue.py``. A detail is for people: it names the rule and the limit, never a value from outside.
 """
 
 import re
@@ -288,6 +286,14 @@ class ScopeBeyondGrant(Denied):
 
 class ActorNotAllowed(Denied):
     """Whoever acts for the subject may not use this route."""
+
+
+class ConditionUnmet(Denied):
+    """A condition of the rule does not hold, or cannot be told."""
+
+
+class DeniedByRule(Denied):
+    """A rule with `effect: deny` speaks of this request."""
 
 
 class FactUnauthorised(Denied):

@@ -9,6 +9,8 @@ from proxy.config.settings import SidecarSettings
 from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
 from proxy.flow.settings import ListenerSettings
 from proxy.identity.sources.file_set import read_set
+from proxy.policy.compile import compile_policy
+from proxy.policy.conflicts import conflicts
 from proxy.tokens.keys import KeySet
 from proxy.tokens.source import FileSource
 from proxy.workload_api.endpoint import parse_endpoint
@@ -24,6 +26,7 @@ def advise(settings: SidecarSettings, now: float) -> list[Advice]:
         *_keys(settings),
         *_exposure(settings),
         *_unused(settings),
+        *_policy(settings),
         *_proportions(settings),
         *_access_log(settings),
     ]
@@ -78,6 +81,13 @@ def _unused(settings: SidecarSettings) -> Iterator[Advice]:
     )
     if settings.tokens.service is not None and not asked:
         yield "tokens.service", "is never asked: no destination has token or narrow, and no route exchange"
+
+
+def _policy(settings: SidecarSettings) -> Iterator[Advice]:
+    yield from conflicts(compile_policy(settings.policy, settings.tokens.audience), settings.tokens.audience)
+    for number, rule in enumerate(settings.policy.rules):
+        if rule.max_token_age_s is not None and rule.max_token_age_s >= settings.tokens.max_lifetime_s:
+            yield f"policy[{number}].max_token_age", "is not below tokens.max_lifetime: no token ever lives longer"
 
 
 def _proportions(settings: SidecarSettings) -> Iterator[Advice]:

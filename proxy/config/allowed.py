@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.config.address import HostPort
+from proxy.config.conditions import CONDITIONS, EFFECT, TRUST_DOMAINS
 from proxy.config.shape import Key, ListOf, Record, Section, TableOf
 from proxy.config.value import choice, flag, text
 from proxy.config.word import (
@@ -192,6 +193,7 @@ _RULE = Record(
             "In metrics and logs.",
             required="name: edge may order",
         ),
+        EFFECT,
         Key(
             "peers",
             ListOf(
@@ -200,21 +202,23 @@ _RULE = Record(
                 at_least=1,
             ),
             "Who: an ID, spiffe://td/path/* for all below a path, or spiffe://td/* for a whole trust domain.",
-            required="peers: [spiffe://example.org/edge]",
+            into=(RuleSettings, "peers"),
+            fallback="trust_domains alone; deny: everybody",
         ),
+        TRUST_DOMAINS,
         Key(
             "scopes",
             _SCOPES,
-            "The ceiling: the most that a token on this peer's connections may hold.",
+            "The ceiling: the most that a token on this peer's connections may hold. deny: it holds one of these.",
             into=(RuleSettings, "scopes"),
-            fallback="none",
+            fallback="none; deny: whatever",
         ),
         Key(
             "audiences",
             ListOf(item=text("an audience", "example.org"), example="[example.org]"),
-            "Audiences that a token on this peer's connections may name.",
+            "Audiences that a token on this peer's connections may name. deny: it names one of these.",
             into=(RuleSettings, "audiences"),
-            fallback="tokens.audience alone",
+            fallback="tokens.audience alone; deny: whatever",
         ),
         Key(
             "actors",
@@ -230,9 +234,11 @@ _RULE = Record(
         Key(
             "routes",
             ListOf(item=_ROUTE, example='- {match: "GET /orders/{id}", scopes: [orders.read]}'),
-            "What they may call; nothing else is forwarded.",
-            required="routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]",
+            "What they may call; nothing else is forwarded. deny: what they may not.",
+            into=(RuleSettings, "routes"),
+            fallback="required; deny: everything",
         ),
+        *CONDITIONS,
     ),
 )
 

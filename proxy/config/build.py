@@ -49,7 +49,11 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
 
 def policy(values: Values) -> PolicySettings:
     """The rules, and what they may leave ambiguous."""
-    return PolicySettings(rules=values.get("policy", ()), allow=frozenset(values.get("allow_ambiguous", ())))
+    return PolicySettings(
+        rules=values.get("policy", ()),
+        allow=frozenset(values.get("allow_ambiguous", ())),
+        environment=values.get("environment", {}),
+    )
 
 
 def destinations(values: Values) -> tuple[DestinationSettings, ...]:

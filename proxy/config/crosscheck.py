@@ -10,12 +10,13 @@ from proxy.config.foreign import PATH, check_federation
 from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
-from proxy.policy.settings import PolicySettings, Propagation
+from proxy.policy.settings import Effect, PolicySettings, Propagation
 from proxy.tokens.subject import JWT_SVID
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
 _NOTHING_COMES_IN = "is about requests that came in by this sidecar; write inbound: too, or leave it out"
+_A_ROUTE = "routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
 
 
@@ -140,6 +141,10 @@ def _expected_identities(draft: Draft) -> list[tuple[str, str]]:
         found.append((f"outbound.destinations[{index}].spiffe_id", destination.spiffe_id))
     for index, rule in draft.items("policy"):
         found += [(f"policy[{index}].peers[{number}]", peer) for number, peer in enumerate(rule.peers)]
+        found += [
+            (f"policy[{index}].trust_domains[{number}]", f"spiffe://{domain}")
+            for number, domain in enumerate(rule.trust_domains)
+        ]
     return [(path, value) for path, value in found if value and value.startswith("spiffe://")]
 
 
@@ -177,8 +182,13 @@ def _loops(draft: Draft) -> None:
 def _policy(draft: Draft) -> None:
     audience = draft.get("tokens.audience") or draft.get("trust_domain") or "not known yet"
     found = draft.items("policy")
+    for number, rule in found:
+        if rule.effect is Effect.ALLOW and not draft.is_written(f"policy[{number}].routes"):
+            path = f"policy[{number}]"
+            draft.refuse(f"{path}.routes", f"is missing; write {_A_ROUTE}", near=path)
     try:
-        compile_policy(PolicySettings(rules=tuple(rule for _, rule in found)), audience)
+        rules = tuple(rule for _, rule in found)
+        compile_policy(PolicySettings(rules=rules, environment=draft.get("environment") or {}), audience)
     except PolicyErrors as refused:
         _pass_on(draft, refused, [number for number, _ in found])
 

@@ -7,6 +7,7 @@ not repeated here; they stand in the Settings of the rooms, beside their reasons
 from collections import defaultdict
 
 from proxy.config.allowed import OUTBOUND, POLICY
+from proxy.config.conditions import ENVIRONMENT
 from proxy.config.sections import IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, ListOf, Record, Section
@@ -56,6 +57,7 @@ SIDECAR = Section(
             "Paths that can be read in two ways, allowed by the name of the ambiguity.",
             fallback="none",
         ),
+        ENVIRONMENT,
         Key("tls", TLS, "Of both listeners and of every connection that we make."),
         Key("limits", LIMITS, "Of both listeners."),
         Key("timeouts", TIMEOUTS, "Of both listeners."),
@@ -79,7 +81,7 @@ SIDECAR = Section(
     )
 )
 
-ENVIRONMENT = {"type": "string", "pattern": r"\$\{"}
+REFERENCE = {"type": "string", "pattern": r"\$\{"}
 """A text with a reference to the environment; what it expands to is checked when it is read."""
 
 
@@ -91,7 +93,7 @@ def json_schema() -> JsonSchema:
         "description": "The configuration of one svidecar sidecar.",
         **SIDECAR.schema(),
         "anyOf": [{"required": ["inbound"]}, {"required": ["outbound"]}],
-        "$defs": {"environment": ENVIRONMENT},
+        "$defs": {"environment": REFERENCE},
     }
 
 

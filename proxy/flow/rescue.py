@@ -82,6 +82,8 @@ RESCUES: dict[str, Rescue] = {
     "route_not_allowed": _403,
     "scope_missing": _403,
     "actor_not_allowed": _403,
+    "condition_unmet": _403,
+    "denied_by_rule": _403,
     "fact_unauthorised": _403,
     "fact_mismatch": _403,
     "transaction_replayed": _403,

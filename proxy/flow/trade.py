@@ -62,4 +62,5 @@ def facts_of(exchange: Exchange, source: str, route: str = "") -> Facts:
         route=route,
         body=hold.body if hold is not None else None,
         trailers=hold is not None and hold.trailers,
+        authority=head.authority,
     )

@@ -12,12 +12,13 @@ against it, so that whoever holds the token can do that, and nothing like it. Th
    ``3``, ``3.0`` and ``-0.5``, never ``03``, ``+3``, ``3e0`` or `` 3``, which readers read differently.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from proxy.errors import FactMismatch, FactUnauthorised
+from proxy.errors import FactMismatch, FactUnauthorised, FactUnusable
 from proxy.tokens.facts import MAX_FACTS, POINTER, Fact, Facts, InvalidFact, parse_fact, steps_of, value_at
 from proxy.tokens.numeral import same_number
 
@@ -69,14 +70,41 @@ class Terms:
 
         """
         for each in self._bound:
-            authorised, is_typed = value_at(tctx, each.steps), each.fact.of_body
-            found = each.fact.of(facts)
-            if found is None and authorised is None:
-                continue  # an optional one: Fact.of has refused every other
-            if authorised is None:
-                raise FactUnauthorised(f"tctx does not say what {each.name} may be")
-            if found is None or not (equal(found, authorised) if is_typed else reads_as(found, authorised)):
-                raise FactMismatch(f"{each.name} is not what was authorised: {each.fact.name} differs from tctx")
+            _check(each, facts, tctx)
+
+    def told(self, facts: Facts | None, tctx: Mapping[str, Any] | None) -> Iterator["Told"]:
+        """Tell of every fact, for a person; without ``facts`` only what is asked."""
+        for each in self._bound:
+            asked = f"{each.fact.name} equals tctx {each.name}"
+            if facts is None:
+                yield Told(each.name, asked, "no token was shown", None)
+                continue
+            try:
+                _check(each, facts, tctx)
+            except (FactUnusable, FactUnauthorised, FactMismatch) as error:
+                yield Told(each.name, asked, error.detail, False)
+            else:
+                yield Told(each.name, asked, json.dumps(value_at(tctx, each.steps)), True)
+
+
+class Told(NamedTuple):
+    """What is to be said of one fact."""
+
+    name: str
+    asked: str
+    found: str
+    holds: bool | None
+
+
+def _check(each: Bound, facts: Facts, tctx: Mapping[str, Any] | None) -> None:
+    authorised, is_typed = value_at(tctx, each.steps), each.fact.of_body
+    found = each.fact.of(facts)
+    if found is None and authorised is None:
+        return  # an optional one: Fact.of has refused every other
+    if authorised is None:
+        raise FactUnauthorised(f"tctx does not say what {each.name} may be")
+    if found is None or not (equal(found, authorised) if is_typed else reads_as(found, authorised)):
+        raise FactMismatch(f"{each.name} is not what was authorised: {each.fact.name} differs from tctx")
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -114,7 +142,7 @@ def compile_terms(path: str, written: Mapping[str, str], match: str, errors: Err
     for name, raw in written.items():
         try:
             fact = parse_fact(raw, routed=True)
-            bound.append(Bound(name, _steps(name), fact))
+            bound.append(Bound(name, member_steps(name), fact))
         except InvalidFact as error:
             errors.append((f"{path}.{name}", str(error)))
             continue
@@ -124,7 +152,7 @@ def compile_terms(path: str, written: Mapping[str, str], match: str, errors: Err
     return Terms(written, bound)
 
 
-def _steps(name: str) -> tuple[str, ...]:
+def member_steps(name: str) -> tuple[str, ...]:
     """Read the name of a member of ``tctx``, or a pointer to one that lies deeper."""
     if not name.startswith("/"):
         return (name,)

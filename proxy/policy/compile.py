@@ -6,10 +6,13 @@ Every error is told at once, each with its place in the YAML and with what would
 import re
 from collections.abc import Sequence
 
-from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
+from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId, parse_trust_domain
 from proxy.policy.actors import Actors, InvalidActor, parse_actors
 from proxy.policy.authority import Authority, InvalidAuthority, parse_authority
 from proxy.policy.binding import compile_terms
+from proxy.policy.compile_conditions import Library, compile_conditions, compile_denial
+from proxy.policy.conditions import Condition
+from proxy.policy.demands import demands_of
 from proxy.policy.destinations import Destinations
 from proxy.policy.peers import InvalidPattern, parse_pattern
 from proxy.policy.permit import SEAL, Destination, Permit
@@ -17,6 +20,7 @@ from proxy.policy.routes import Route
 from proxy.policy.rules import Policy, Rule
 from proxy.policy.settings import (
     DestinationSettings,
+    Effect,
     PolicySettings,
     Propagation,
     Protection,
@@ -56,7 +60,8 @@ def compile_policy(settings: PolicySettings, audience: str) -> Policy:
     """
     errors: Errors = []
     _check_names([rule.name for rule in settings.rules], errors)
-    rules = [_rule(f"policy[{n}]", rule, audience, errors) for n, rule in enumerate(settings.rules)]
+    library = Library(settings.environment)
+    rules = [_rule(f"policy[{n}]", rule, audience, library, errors) for n, rule in enumerate(settings.rules)]
     if errors:
         raise PolicyErrors(errors)
     return Policy(rules, settings.allow)
@@ -72,22 +77,33 @@ def _check_names(names: Sequence[str], errors: Errors) -> None:
             errors.append((path, f"policy[{first[name]}] has this name too; a name says which rule decided"))
 
 
-def _rule(path: str, settings: RuleSettings, audience: str, errors: Errors) -> Rule:
-    _check_peers(f"{path}.peers", settings.peers, errors)
+def _rule(path: str, settings: RuleSettings, audience: str, library: Library, errors: Errors) -> Rule:
+    peers = (*settings.peers, *(f"spiffe://{domain}/*" for domain in settings.trust_domains))
+    _check_peers(path, settings, errors)
     _check_scopes(f"{path}.scopes", settings.scopes, errors)
     for number, name in enumerate(settings.audiences):
         if not name or not name.isprintable() or " " in name:
             errors.append((f"{path}.audiences[{number}]", "write the name of a trust domain, as in example.org"))
     actors = _actors(f"{path}.actors", settings.actors, errors)
-    routes = [_route(f"{path}.routes[{n}]", route, settings, actors, errors) for n, route in enumerate(settings.routes)]
+    if settings.effect is Effect.DENY:
+        denial = compile_denial(path, settings, actors, library, errors)
+        return Rule(
+            name=settings.name, peers=peers, audiences=frozenset(), scopes=frozenset(), routes=(), denial=denial
+        )
+    conditions = compile_conditions(path, settings, library, errors)
+    routes = [
+        _route(f"{path}.routes[{n}]", route, settings, actors, conditions, errors)
+        for n, route in enumerate(settings.routes)
+    ]
     _check_routes(f"{path}.routes", routes, errors)
     return Rule(
         name=settings.name,
-        peers=settings.peers,
+        peers=peers,
         audiences=frozenset(settings.audiences or (audience,)),
         scopes=frozenset(settings.scopes),
         routes=tuple(route for route in routes if route is not None),
         actors=settings.actors,
+        conditions=conditions,
     )
 
 
@@ -99,8 +115,9 @@ def _actors(path: str, patterns: tuple[str, ...], errors: Errors) -> Actors | No
         return None
 
 
-def _check_peers(path: str, peers: Sequence[str], errors: Errors) -> None:
-    if not peers:
+def _check_peers(above: str, settings: RuleSettings, errors: Errors) -> None:
+    path, peers = f"{above}.peers", settings.peers
+    if not peers and not settings.trust_domains and settings.effect is Effect.ALLOW:
         errors.append((path, "name at least one peer; to admit a whole trust domain write spiffe://td/*"))
     for number, pattern in enumerate(peers):
         try:
@@ -109,6 +126,11 @@ def _check_peers(path: str, peers: Sequence[str], errors: Errors) -> None:
             errors.append((f"{path}[{number}]", str(error)))
         if peers.index(pattern) != number:
             errors.append((f"{path}[{number}]", f"the same as {path}[{peers.index(pattern)}]"))
+    for number, domain in enumerate(settings.trust_domains):
+        try:
+            parse_trust_domain(domain)
+        except InvalidSpiffeId as error:
+            errors.append((f"{above}.trust_domains[{number}]", str(error)))
 
 
 def _check_scopes(path: str, scopes: Sequence[str], errors: Errors) -> None:
@@ -121,7 +143,12 @@ def _check_scopes(path: str, scopes: Sequence[str], errors: Errors) -> None:
 
 
 def _route(
-    path: str, settings: RouteSettings, rule: RuleSettings, actors: Actors | None, errors: Errors
+    path: str,
+    settings: RouteSettings,
+    rule: RuleSettings,
+    actors: Actors | None,
+    conditions: tuple[Condition, ...],
+    errors: Errors,
 ) -> Route | None:
     _check_scopes(f"{path}.scopes", settings.scopes, errors)
     for scope in settings.scopes:
@@ -142,7 +169,8 @@ def _route(
         propagates=settings.propagate,
     )
     scopes = frozenset(settings.scopes)
-    return Route(template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, terms=terms)
+    demands = demands_of(rule.name, template.path, conditions, terms)
+    return Route(template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, demands=demands)
 
 
 def _route_ask(path: str, settings: RouteSettings, errors: Errors) -> Ask | None:

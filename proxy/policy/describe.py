@@ -1,8 +1,10 @@
 """Policy and Destinations in plain words, for ``svidecar check``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from proxy.policy.authority import Authority
+from proxy.policy.conditions import Condition
+from proxy.policy.denials import Denial
 from proxy.policy.destinations import Destinations
 from proxy.policy.permit import Destination
 from proxy.policy.rules import Policy, Rule
@@ -16,7 +18,12 @@ def describe(policy: Policy, destinations: Destinations) -> list[str]:
 
 def _inbound(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
+        if rule.denial is not None:
+            yield _denied(rule, rule.denial)
+            continue
         yield f"rule {rule.name!r}: peers {', '.join(rule.peers)} may come with tokens {_of_rule(rule)}"
+        if rule.conditions:
+            yield f"  where {_asked(rule.conditions)}"
         for route in rule.routes:
             needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
             if route.ask is not None:
@@ -27,6 +34,19 @@ def _inbound(policy: Policy) -> Iterator[str]:
     if policy.allow:
         yield f"paths with {', '.join(sorted(policy.allow))} pass where every reading of them is allowed"
     yield "every other peer, token, path and route is refused"
+
+
+def _denied(rule: Rule, denial: Denial) -> str:
+    who = f"peers {', '.join(rule.peers)}" if rule.peers else "everybody"
+    if denial.bars_the_peer:
+        return f"rule {rule.name!r}: {who} may not come at all"
+    what = " or ".join(str(template) for template in denial.templates) or "anything"
+    where = f", where {_asked(denial.conditions)}" if denial.conditions else ""
+    return f"rule {rule.name!r}: {who} may not use {what}{where}, whatever allows it"
+
+
+def _asked(conditions: Sequence[Condition]) -> str:
+    return " and ".join(f"{condition.name} is {condition.asked}" for condition in conditions)
 
 
 def _of_rule(rule: Rule) -> str:
@@ -41,9 +61,14 @@ def _scopes(scopes: frozenset[str]) -> str:
 
 def _outbound(destinations: Destinations) -> Iterator[str]:
     for destination in destinations.all:
-        port = "any port" if destination.port is None else "this port"
-        yield f"the app may call {destination.name} ({port}): {_way(destination)}, {_token(destination)}"
+        yield describe_destination(destination)
     yield "every other destination is refused"
+
+
+def describe_destination(destination: Destination) -> str:
+    """Return what the app may do there, in one line."""
+    port = "any port" if destination.port is None else "this port"
+    return f"the app may call {destination.name} ({port}): {_way(destination)}, {_token(destination)}"
 
 
 def _way(destination: Destination) -> str:

@@ -6,10 +6,11 @@ come this way: somebody else's token, or a rule that is too narrow, and both wan
 
 The order of the questions is also what a refusal tells. Everyone who gets one has been admitted by mTLS and holds a
 token that was verified, so it learns only of itself. First of the connection (``GrantEnded``), then of its token
-(``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``). Only a
-token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that needs another scope
-(``ScopeMissing``), another actor (``ActorNotAllowed``) or other facts (``FactMismatch``), and only among the routes of
-its own Grant: rules for other peers are not in its table at all.
+(``AudienceBeyondGrant``, ``ScopeBeyondGrant``: no word of any route), then of its request (``AmbiguousPath``,
+``DeniedByRule``). Only a token that fits the Grant can tell a route that is missing (``RouteNotAllowed``) from one that
+needs another scope (``ScopeMissing``), another actor (``ActorNotAllowed``), what a condition asks for
+(``ConditionUnmet``) or other facts (``FactMismatch``), and only among the routes of its own Grant: rules for other
+peers are not in its table at all.
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,6 @@ from proxy.errors import (
     ActorNotAllowed,
     AmbiguousPath,
     AudienceBeyondGrant,
-    FactMismatch,
-    FactUnauthorised,
-    FactUnusable,
     GrantEnded,
     PeerNotAllowed,
     ProxyError,
@@ -30,8 +28,10 @@ from proxy.errors import (
 )
 from proxy.identity.peer import Peer
 from proxy.policy.binding import Undecided
+from proxy.policy.conditions import Question
+from proxy.policy.denials import Denials
 from proxy.policy.permit import Permit
-from proxy.policy.routes import Alternatives, Route, RouteTable
+from proxy.policy.routes import Alternatives, Found, Route, RouteTable
 from proxy.policy.rules import Policy
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.facts import Facts
@@ -41,7 +41,7 @@ from proxy.tokens.facts import Facts
 class Grant:
     """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    Only ``admit`` makes one. ``until`` is 0 once it was taken back.
+    ``denials`` None: no rule denies the peer anything. ``until`` is 0 once it was taken back. Only ``admit`` makes one.
     """
 
     peer: Peer
@@ -50,17 +50,18 @@ class Grant:
     until: float
     routes: RouteTable
     trades: bool = False
+    denials: Denials | None = None
 
-    def permit(self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None) -> Permit:
+    def permit(  # noqa: C901 - every question in its order, and no call more than they need
+        self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None
+    ) -> Permit:
         """Return the Permit of a request with this verified token. ``target`` is in origin-form.
 
-        ``facts`` are shown where a route has terms, and only there: without them no such route gives its Permit.
+        ``facts`` are shown where a rule asks for them, and only there: without them no such route gives its Permit.
 
         Raises:
             GrantEnded: close the connection.
-            AudienceBeyondGrant, ScopeBeyondGrant: the token is wider than the connection.
-            AmbiguousPath: the path can be read in two ways.
-            RouteNotAllowed, ScopeMissing, ActorNotAllowed: no rule allows it, or not with this token.
+            AmbiguousPath, Denied: every class of it that the module names, in that order.
             FactUnusable, FactUnauthorised, FactMismatch: the rule wants facts to equal ``tctx``, and they do not.
             Undecided: no refusal; call again with ``facts``.
 
@@ -72,20 +73,52 @@ class Grant:
         scopes = token.scopes
         if not scopes <= self.scopes:
             raise ScopeBeyondGrant("the token has a scope that this connection may not use")
+        found = self.routes.find(method, target)
+        if self.denials is not None:
+            question = Question(self.peer, token, now, self.until, facts)
+            self.denials.judge(method, target, question, needs_body=_need_body(found))
         permit = None
-        for alternatives in self.routes.find(method, target):
+        for alternatives in found:
             for route in alternatives:
                 if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
-                    if route.terms is not None and not met(alternatives, route, token, facts):
+                    if route.demands is not None and self._refusal(found, route, token, now, facts) is not None:
                         continue
                     if permit is None or route.permit.once:  # of several readings, one that takes it once decides
                         permit = route.permit
                     break
             else:
-                raise _missing(alternatives, token, facts)
+                raise self._missing(found, alternatives, token, now, facts)
         if permit is None:
             raise RouteNotAllowed("no route of this connection's rules matches")
         return permit
+
+    def _refusal(
+        self, found: Found, route: Route, token: TxnToken, now: float, facts: Facts | None
+    ) -> ProxyError | None:
+        demands = route.demands
+        if demands is None:
+            return None
+        question = Question(self.peer, token, now, self.until, facts)
+        if facts is None and demands.needs_request and demands.unmet(question) is None:
+            raise Undecided(needs_body=_need_body(found))
+        return demands.refusal(question)
+
+    def _missing(
+        self, found: Found, alternatives: Alternatives, token: TxnToken, now: float, facts: Facts | None
+    ) -> ProxyError:
+        """Tell what would help: what is demanded, where scopes and actors suffice; the actor; the scopes."""
+        scopes = token.scopes
+        for route in alternatives:
+            if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
+                refusal = self._refusal(found, route, token, now, facts)
+                if refusal is not None:
+                    return refusal
+        for route in alternatives:
+            if route.scopes <= scopes:
+                return ActorNotAllowed(f"the rule {route.permit.rule!r} does not name who acts in this token")
+        first = alternatives[0]
+        lacking = " ".join(sorted(first.scopes - scopes))
+        return ScopeMissing(f"the rule {first.permit.rule!r} needs {lacking} for {first.template}")
 
     def withdrawn(self) -> "Grant":
         """Return it as it is once it was taken back: of the same peer, and ended."""
@@ -96,6 +129,7 @@ class Grant:
             until=0.0,
             routes=self.routes,
             trades=self.trades,
+            denials=self.denials,
         )
 
 
@@ -106,6 +140,7 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
 
     Raises:
         GrantEnded: nothing is asked for in its name any more; close the connection.
+        DeniedByRule: whatever the token, this request is denied.
         AmbiguousPath: the path can be read in two ways, or trades in one of them alone.
 
     """
@@ -115,19 +150,25 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
     asks = {route.ask for route in found}
     if len(asks) > 1:
         raise AmbiguousPath("the path has several readings or rules, and not every one trades the same token")
-    return found[0] if found and found[0].ask is not None else None
+    if not found or found[0].ask is None:
+        return None
+    if grant.denials is not None:
+        grant.denials.judge_unseen(method, target)
+    return found[0]
 
 
 def admit(policy: Policy, peer: Peer, until: float) -> Grant:
     """Return the Grant of a connection. ``until`` is the earlier end of the two SVIDs.
 
     Raises:
-        PeerNotAllowed: no rule speaks of this peer; close before a byte reaches the app.
+        PeerNotAllowed: no rule allows this peer anything, or one denies it all; close before a byte reaches the app.
 
     """
     ceiling = policy.ceiling_of(peer.spiffe_id)
     if ceiling is None:
         raise PeerNotAllowed("no rule names this peer")
+    if ceiling.denials is not None and ceiling.denials.bar:
+        raise PeerNotAllowed(f"the rule {ceiling.denials.bar!r} denies this peer")
     return Grant(
         peer=peer,
         audiences=ceiling.audiences,
@@ -135,38 +176,11 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
         until=until,
         routes=ceiling.routes,
         trades=ceiling.trades,
+        denials=ceiling.denials,
     )
 
 
-def met(alternatives: Alternatives, route: Route, token: TxnToken, facts: Facts | None) -> bool:
-    """Whether the terms of this one of the alternatives are met. Raises Undecided."""
-    return _refusal(alternatives, route, token, facts) is None
-
-
-def _refusal(alternatives: Alternatives, route: Route, token: TxnToken, facts: Facts | None) -> ProxyError | None:
-    if route.terms is None:
-        return None
-    if facts is None:
-        raise Undecided(needs_body=any(each.terms is not None and each.terms.needs_body for each in alternatives))
-    facts.route = route.template.path
-    try:
-        route.terms.check(facts, token.tctx)
-    except (FactUnusable, FactUnauthorised, FactMismatch) as error:
-        return error
-    return None
-
-
-def _missing(alternatives: Alternatives, token: TxnToken, facts: Facts | None) -> ProxyError:
-    """Tell what would help: the fact, where scopes and actors suffice; then the actor; then the scopes of the first."""
-    scopes = token.scopes
-    for route in alternatives:
-        if route.scopes <= scopes and (route.actors is None or route.actors.admit(token.actors)):
-            refusal = _refusal(alternatives, route, token, facts)
-            if refusal is not None:
-                return refusal
-    for route in alternatives:
-        if route.scopes <= scopes:
-            return ActorNotAllowed(f"the rule {route.permit.rule!r} does not name who acts in this token")
-    first = alternatives[0]
-    lacking = " ".join(sorted(first.scopes - scopes))
-    return ScopeMissing(f"the rule {first.permit.rule!r} needs {lacking} for {first.template}")
+def _need_body(found: Found) -> bool:
+    return any(
+        route.demands is not None and route.demands.needs_body for alternatives in found for route in alternatives
+    )

@@ -20,7 +20,7 @@ from typing import Final
 
 from proxy.errors import AmbiguousPath
 from proxy.policy.actors import Actors
-from proxy.policy.binding import Terms
+from proxy.policy.demands import Demands
 from proxy.policy.path import PLAIN, is_simple, readings
 from proxy.policy.permit import Permit
 from proxy.policy.settings import Ambiguity
@@ -45,7 +45,7 @@ class Route:
     permit: Permit
     actors: Actors | None = None
     ask: Ask | None = None
-    terms: Terms | None = None
+    demands: Demands | None = None
 
 
 class RouteTable:
@@ -167,15 +167,16 @@ def _needed(alternatives: list[Route]) -> Alternatives:
     """Drop each that asks for all that one before it asks for: whoever satisfies it has satisfied that one."""
     kept: list[Route] = []
     for route in alternatives:
-        if not any(_covers(before, route) for before in kept):
+        if not any(route_covers(before, route) for before in kept):
             kept.append(route)
     return tuple(kept)
 
 
-def _covers(before: Route, route: Route) -> bool:
+def route_covers(before: Route, route: Route) -> bool:
+    """Whether whoever satisfies ``route`` has satisfied ``before`` too."""
     return (
         before.scopes <= route.scopes
         and before.actors in {None, route.actors}
-        and before.terms in {None, route.terms}
+        and (before.demands is None or before.demands.within(route.demands))
         and before.ask == route.ask
     )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.conditions import Condition
+from proxy.policy.denials import Denial, Denials
 from proxy.policy.peers import patterns_of
 from proxy.policy.routes import Route, RouteTable
 from proxy.policy.settings import Ambiguity
@@ -11,7 +13,10 @@ from proxy.policy.settings import Ambiguity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """These peers may hold tokens of at most these audiences and scopes, and use these routes."""
+    """These peers may hold tokens of at most these audiences and scopes, and use these routes.
+
+    ``denial``: or they may not do what it says; such a rule has no audiences, scopes and routes of its own.
+    """
 
     name: str
     peers: tuple[str, ...]
@@ -19,14 +24,19 @@ class Rule:
     scopes: frozenset[str]
     routes: tuple[Route, ...]
     actors: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    denial: Denial | None = None
 
 
 class Ceiling:
     """What all rules that match a peer allow together. One for each set of rules, however many connections share it."""
 
-    __slots__ = ("audiences", "routes", "scopes", "trades")
+    __slots__ = ("audiences", "denials", "routes", "scopes", "trades")
 
-    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+    def __init__(self, all_rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+        rules = [rule for rule in all_rules if rule.denial is None]
+        denials = [rule.denial for rule in all_rules if rule.denial is not None]
+        self.denials = Denials(denials, allow) if denials else None
         self.audiences = frozenset().union(*(rule.audiences for rule in rules))
         self.scopes = frozenset().union(*(rule.scopes for rule in rules))
         self.trades = any(route.ask is not None for rule in rules for route in rule.routes)
@@ -36,12 +46,13 @@ class Ceiling:
 class Policy:
     """All rules of a listener, in the order of the file. ``compile_policy`` makes one."""
 
-    __slots__ = ("_by_pattern", "_ceilings", "allow", "rules")
+    __slots__ = ("_by_pattern", "_ceilings", "_of_everybody", "allow", "rules")
 
     def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
         self.rules = tuple(rules)
         self.allow = allow
         self._by_pattern: dict[str, list[int]] = {}
+        self._of_everybody = {number for number, rule in enumerate(self.rules) if not rule.peers}
         for number, rule in enumerate(self.rules):
             for pattern in rule.peers:
                 self._by_pattern.setdefault(pattern, []).append(number)
@@ -49,12 +60,16 @@ class Policy:
         # ceilings as patterns. Made when the first such peer comes: few of the peers of a large policy ever call us.
         self._ceilings: dict[tuple[int, ...], Ceiling] = {}
 
-    def ceiling_of(self, spiffe_id: SpiffeId) -> Ceiling | None:
-        """Return what this peer may do at most; None if no rule speaks of it."""
+    def rules_of(self, spiffe_id: SpiffeId) -> tuple[int, ...]:
+        """Return the numbers of the rules that speak of this peer, in the order of the file."""
         matching = {n for pattern in patterns_of(spiffe_id) for n in self._by_pattern.get(pattern, ())}
-        if not matching:
+        return tuple(sorted(matching | self._of_everybody))
+
+    def ceiling_of(self, spiffe_id: SpiffeId) -> Ceiling | None:
+        """Return what this peer may do at most; None if no rule allows it anything."""
+        key = self.rules_of(spiffe_id)
+        if all(self.rules[number].denial is not None for number in key):
             return None
-        key = tuple(sorted(matching))
         ceiling = self._ceilings.get(key)
         if ceiling is None:
             ceiling = self._ceilings[key] = Ceiling([self.rules[number] for number in key], self.allow)

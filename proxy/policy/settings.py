@@ -6,6 +6,16 @@ from enum import StrEnum
 
 from proxy.tokens.settings import AskSettings
 
+Literal = str | bool | int | float
+"""A value of ``tctx`` as a rule may write it."""
+
+
+class Effect(StrEnum):
+    """What a rule does where it speaks of a request. Deny wins, and where no rule allows all is denied."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
@@ -26,19 +36,30 @@ class RouteSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSettings:
-    """One rule: these peers may hold tokens of at most these scopes, and use these routes.
+    """One rule: these peers may hold tokens of at most these scopes, and use these routes; or may not.
 
     ``peers``: ``spiffe://td/path`` exactly, ``spiffe://td/path/*`` everything below that path, ``spiffe://td/*``
-    every workload of the trust domain. ``audiences`` empty means: the audience of ``tokens:`` alone. ``actors``: who
-    may act for the subject of a token (see ``policy/actors.py``); empty means: whoever the token names, or nobody.
+    every workload of the trust domain, which ``trust_domains`` say too. ``audiences`` empty means: the audience of
+    ``tokens:`` alone. ``actors``: who may act for the subject of a token (see ``policy/actors.py``); empty means:
+    whoever the token names, or nobody. The conditions behind them are ``policy/conditions.py``.
+
+    With ``Effect.DENY`` scopes and audiences are conditions too (``policy/denials.py``), and what is left out is
+    anything: peers, routes, all.
     """
 
     name: str
-    peers: tuple[str, ...]
+    peers: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     actors: tuple[str, ...] = ()
+    effect: Effect = Effect.ALLOW
+    trust_domains: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    tctx: Mapping[str, Literal | tuple[Literal, ...]] = field(default_factory=dict)
+    max_token_age_s: float | None = None
+    when: str = ""
 
 
 class Ambiguity(StrEnum):
@@ -60,10 +81,11 @@ class Ambiguity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """All rules of the inbound listener."""
+    """All rules of the inbound listener; ``environment`` is what ``when`` may ask of where we are."""
 
     rules: tuple[RuleSettings, ...]
     allow: frozenset[Ambiguity] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Protection(StrEnum):

@@ -66,10 +66,10 @@ class Facts:
     """The facts of one request. ``target`` is in origin-form, ``lines`` are its fields as ``name: value``.
 
     ``body`` is None until it was read whole, ``trailers`` tells whether fields came behind it; ``route`` and ``peer``
-    are empty where there is none.
+    are empty where there is none. ``authority`` is whom it was sent to, which is no fact, but a condition may ask.
     """
 
-    __slots__ = ("_json", "body", "lines", "method", "peer", "route", "source", "target", "trailers")
+    __slots__ = ("_json", "authority", "body", "lines", "method", "peer", "route", "source", "target", "trailers")
 
     def __init__(
         self,
@@ -82,7 +82,9 @@ class Facts:
         route: str = "",
         body: bytes | None = None,
         trailers: bool = False,
+        authority: bytes = b"",
     ) -> None:
+        self.authority = authority
         self.method = method
         self.target = target
         self.lines = lines

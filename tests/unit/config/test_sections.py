@@ -29,8 +29,6 @@ def test_what_is_missing_below() -> None:
         ("F:6: tokens.service.spiffe_id:", "spiffe_id: spiffe://example.org/tts"),
         ("F:6: tokens.keys:", "keys: https://tts.default.svc/jwks (or the path of a JWK Set)"),
         ("F:7: policy[0].name:", "name: edge may order"),
-        ("F:7: policy[0].peers:", "peers: [spiffe://example.org/edge]"),
-        ("F:7: policy[0].routes:", "routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]"),
     ]
 
 

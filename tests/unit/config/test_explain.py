@@ -1,0 +1,206 @@
+"""``svidecar explain``, from the command line to its words and its exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.yaml_text import WHO
+
+from proxy.cli import main
+
+YAML = (
+    WHO
+    + """\
+inbound: {app: "http://127.0.0.1:8080"}
+tokens: {keys: jwks.json, issuer: "https://tts.example.org"}
+outbound:
+  destinations:
+    - {host: ledger, address: "ledger.default.svc:15006", spiffe_id: "spiffe://example.org/ledger"}
+policy:
+  - name: edge may order
+    peers: [spiffe://example.org/edge]
+    scopes: [orders.read, orders.write]
+    routes:
+      - {match: "GET /orders/{id}", scopes: [orders.read]}
+      - {match: "POST /orders", scopes: [orders.write], facts: {quantity: "body:/q"}}
+  - {name: no debugging, effect: deny, hosts: ["*.debug"]}
+"""
+)
+EDGE = "spiffe://example.org/edge"
+
+
+class Verb:
+    """One YAML, and the verb on it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+        (folder / "sidecar.yaml").write_text(YAML)
+
+    def __call__(
+        self, *words: str, claims: dict[str, Any] | None = None, config: str = "sidecar.yaml"
+    ) -> tuple[int, str, str]:
+        """Give exit code and what it says."""
+        given = ["explain", "--config", str(self.folder / config), *words]
+        if claims is not None:
+            (self.folder / "claims.json").write_text(json.dumps(claims))
+            given += ["--claims", str(self.folder / "claims.json")]
+        code = main(given)
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def edge(self, *words: str, claims: dict[str, Any] | None = None) -> tuple[int, str, str]:
+        """The same of a request of edge to orders."""
+        return self("--peer", EDGE, "--host", "orders", *words, claims=claims)
+
+
+@pytest.fixture
+def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """The verb."""
+    return Verb(tmp_path, capsys)
+
+
+READ = {"sub": "alice", "scope": "orders.read"}
+
+
+def test_allowed(explain: Verb) -> None:
+    """Exit code 0; the rule, every condition, and what was assumed of the token."""
+    code, out, _ = explain.edge("--path", "/orders/7", claims=READ)
+    assert code == 0
+    assert out.startswith("allowed by the rule 'edge may order', /orders/{id}\n")
+    assert "  yes scopes: orders.read; found: orders.read\n" in out
+    assert "assumed of the token, because the claims do not say it: txn, aud, req_wl, iat, exp, iss" in out
+    assert "not asked here: the signature" in out
+
+
+def test_refused(explain: Verb) -> None:
+    """Exit code 1, the reason of the metric, and what would have made it pass."""
+    code, out, _ = explain.edge("--path", "/orders/7", claims=READ | {"scope": "orders.write"})
+    assert code == 1
+    assert out.startswith("refused: scope_missing: ")
+    assert (
+        "what would have made it pass\n  by policy[0].routes[0] 'edge may order', GET /orders/{id}: scopes orders.read"
+        in out
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "claims", "reason"),
+    [
+        (["--path", "/orders/7"], None, "token_missing"),
+        (["--path", "/orders/7"], READ | {"exp": 1, "iat": 0}, "token_expired"),
+        (["--path", "/orders/7"], READ | {"aud": "other.org"}, "token_wrong_audience"),
+        (["--path", "/orders/7"], READ | {"iss": "https://evil"}, "token_wrong_issuer"),
+        (["--path", "/orders/7"], {"scope": "orders.read"}, "token_claims_invalid"),
+        (
+            ["--path", "/orders/7", "--header", "Transfer-Encoding: chunked", "--header", "Content-Length: 1"],
+            READ,
+            "bad_framing",
+        ),
+        (["--path", "/orders/7", "--header", "Txn_Token: x"], READ, "owned_field"),
+        (["--path", "/orders/7", "--header", "Host: ledger"], READ, "bad_host"),
+        (["--path", "/orders/7", "--method", "CONNECT"], READ, "method_refused"),
+        (["--path", "/orders/7 x"], READ, "bad_request"),
+        (["--path", "http://a.debug/orders/7"], READ, "denied_by_rule"),
+        (["--path", "/orders", "--method", "POST"], READ | {"scope": "orders.write"}, "fact_unusable"),
+    ],
+)
+def test_the_reasons_are_those_of_the_sidecar(
+    explain: Verb, words: list[str], claims: dict[str, Any] | None, reason: str
+) -> None:
+    """Head, claims and policy are read by its own code."""
+    code, out, _ = explain.edge(*words, claims=claims)
+    assert code == 1
+    assert out.startswith(f"refused: {reason}: "), out
+
+
+def test_a_peer_without_a_rule_is_refused_before_anything_else(explain: Verb) -> None:
+    """Whatever it sends."""
+    for words in (["--path", "/orders/7"], ["--path", "/a b"]):
+        code, out, _ = explain("--peer", "spiffe://example.org/who", "--host", "orders", *words, claims={"sub": ""})
+        assert (code, out.partition(": ")[2].partition(":")[0]) == (1, "peer_not_allowed")
+
+
+def test_the_body_may_be_shown(explain: Verb) -> None:
+    """Facts of it are held against the claims."""
+    body = explain.folder / "body.json"
+    body.write_text('{"q": 3}')
+    shown = ["--method", "POST", "--path", "/orders", "--body", str(body), "--header", "Content-Type: application/json"]
+    shown += ["--header", f"Content-Length: {len(body.read_bytes())}"]
+    claims = {"sub": "a", "scope": "orders.write", "tctx": {"quantity": 3}}
+    assert explain.edge(*shown, claims=claims)[0] == 0
+    code, out, _ = explain.edge(*shown, claims=claims | {"tctx": {"quantity": 4}})
+    assert code == 1
+    assert "fact_mismatch" in out
+
+
+def test_another_time(explain: Verb) -> None:
+    """``--at`` is when the request comes."""
+    claims = READ | {"iat": 1_000, "exp": 1_060}
+    assert explain.edge("--path", "/orders/7", "--at", "1030", claims=claims)[0] == 0
+    assert "token_expired" in explain.edge("--path", "/orders/7", "--at", "1100", claims=claims)[1]
+
+
+def test_as_data(explain: Verb) -> None:
+    """The same, and nothing else on standard output."""
+    code, out, _ = explain.edge("--path", "/orders/7", "--json", claims=READ)
+    data = json.loads(out)
+    assert (code, data["allowed"], data["rule"], data["considered"][0]["decides"]) == (0, True, "edge may order", False)
+    assert [each["rule"] for each in data["considered"]] == ["no debugging", "edge may order"]
+    assert "iat" in data["assumed"]
+
+
+def test_outbound(explain: Verb) -> None:
+    """Whom the app may call."""
+    code, out, _ = explain("--outbound", "--host", "ledger:80")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            (
+                "allowed: the app may call ledger (any port): at ledger.default.svc:15006 over mTLS, "
+                "if spiffe://example.org/ledger answers, with the transaction's token if the app brings it"
+            )
+        ],
+    )
+    code, out, _ = explain("--outbound", "--host", "other")
+    assert code == 1
+    assert "refused: destination_unknown" in out
+    assert "those that there are: ledger" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "name --peer and --path too"),
+        (["--outbound"], "name --host too"),
+        (["--peer", "edge", "--path", "/", "--host", "h"], "--peer: "),
+        (["--peer", EDGE, "--path", "/"], "--host is missing"),
+        (["--peer", EDGE, "--path", "/\r\nX: y", "--host", "h"], "one line"),
+        (["--peer", EDGE, "--path", "/", "--host", "h", "--at", "noon"], "--at: "),
+        (["--peer", EDGE, "--path", "/", "--host", "h", "--header", "Txn-Token: x"], "--claims"),
+        (["--peer", EDGE, "--path", "/", "--host", "h", "--claims", "/nowhere/c.json"], "--claims: /nowhere/c.json"),
+        (["--peer", EDGE, "--path", "/", "--host", "h", "--body", "/nowhere/b"], "--body: /nowhere/b"),
+    ],
+)
+def test_a_question_that_cannot_be_asked(explain: Verb, words: list[str], told: str) -> None:
+    """Exit code 2, and what would be right."""
+    code, out, err = explain(*words)
+    assert (code, out) == (2, "")
+    assert told in err
+
+
+def test_claims_that_can_be_read_in_two_ways(explain: Verb) -> None:
+    """As a token that says a thing twice is refused."""
+    twice = explain.folder / "twice.json"
+    twice.write_text('{"sub": "a", "sub": "b"}')
+    code, _, err = explain.edge("--path", "/orders/7", "--claims", str(twice))
+    assert code == 2
+    assert "twice" in err
+
+
+def test_a_yaml_that_is_refused(explain: Verb) -> None:
+    """Nothing can be explained by it."""
+    (explain.folder / "bad.yaml").write_text("service: x\n")
+    assert explain("--peer", EDGE, "--path", "/", "--host", "h", config="bad.yaml")[0] == 2
+    assert explain("--peer", EDGE, "--path", "/", "--host", "h", config="none.yaml")[0] == 2
