@@ -282,7 +282,11 @@ class ScopeMissing(Denied):
     """The route needs a scope that the token lacks."""
 
 
-class ScopeBeyondGrant(Denied):
+class BeyondGrant(Denied, group=True):
+    """The token may be good, and this connection may never use it. Some of these end the connection."""
+
+
+class ScopeBeyondGrant(BeyondGrant):
     """The token holds a scope that this connection may not use."""
 
 
@@ -310,12 +314,26 @@ class TransactionMismatch(Denied):
     """The token that the app put in is of another transaction than the request that it works on."""
 
 
-class AudienceBeyondGrant(Denied):
+class AudienceBeyondGrant(BeyondGrant):
     """The token is for an audience that this connection may not use."""
 
 
 class DestinationUnknown(Denied):
     """No destination has this authority."""
+
+
+class TunnelEnded(ProxyError, group=True):
+    """We have ended a tunnel that was open."""
+
+
+class BytesSpent(TunnelEnded):
+    """The tunnel has carried as many bytes as its rule allows."""
+
+
+class TunnelIdle(TunnelEnded):
+    """Nothing has moved in the tunnel for too long."""
+
+    side = Side.INTERNAL
 
 
 class UpstreamFailure(ProxyError, group=True):
@@ -350,6 +368,10 @@ class UpstreamUntrusted(UpstreamFailure):
 
 class UpstreamOverloaded(UpstreamFailure):
     """All connections to the upstream are in use."""
+
+
+class TunnelRefused(UpstreamFailure):
+    """The sidecar over there has refused the tunnel."""
 
 
 class TtsUnavailable(UpstreamFailure):

@@ -41,7 +41,7 @@ from proxy.tokens.facts import Facts
 class Grant:
     """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    Only ``admit`` makes one. ``until`` is 0 once it was taken back.
+    Only ``admit`` makes one. ``until`` is 0 once it was taken back. ``refusals``: tokens beyond it that it bears.
     """
 
     peer: Peer
@@ -50,6 +50,8 @@ class Grant:
     until: float
     routes: RouteTable
     trades: bool = False
+    since: float = 0.0
+    refusals: int = 10
 
     def permit(self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None) -> Permit:
         """Return the Permit of a request with this verified token. ``target`` is in origin-form.
@@ -96,6 +98,8 @@ class Grant:
             until=0.0,
             routes=self.routes,
             trades=self.trades,
+            since=self.since,
+            refusals=self.refusals,
         )
 
 
@@ -118,8 +122,8 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
     return found[0] if found and found[0].ask is not None else None
 
 
-def admit(policy: Policy, peer: Peer, until: float) -> Grant:
-    """Return the Grant of a connection. ``until`` is the earlier end of the two SVIDs.
+def admit(policy: Policy, peer: Peer, until: float, since: float = 0.0) -> Grant:
+    """Return the Grant of a connection that began at ``since``. ``until`` is the earlier end of the two SVIDs.
 
     Raises:
         PeerNotAllowed: no rule speaks of this peer; close before a byte reaches the app.
@@ -132,9 +136,11 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
         peer=peer,
         audiences=ceiling.audiences,
         scopes=ceiling.scopes,
-        until=until,
+        until=min(until, since + ceiling.max_s),
         routes=ceiling.routes,
         trades=ceiling.trades,
+        since=since,
+        refusals=ceiling.refusals,
     )
 
 

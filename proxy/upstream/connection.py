@@ -41,6 +41,7 @@ class Upstream(Lendable):
 
     ``deadline``, ``idle_until``, ``retires_at`` and ``ends_at`` are seconds on the loop's clock. It is not lent past
     ``retires_at``, and cut at ``ends_at``, when the identity of one of the two sides ends. ``peer`` is who was proved.
+    ``held``: what the other side says first waits in the kernel until the transport is told to read.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Upstream(Lendable):
         "decoder",
         "ends_at",
         "failure",
+        "held",
         "listener",
         "on_closed",
         "peer",
@@ -60,7 +62,8 @@ class Upstream(Lendable):
 
     transport: asyncio.Transport
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, held: bool = False) -> None:
+        self.held = held
         self.decoder = ResponseDecoder(limits)
         self.listener: Listener | None = None
         self.deadline = NEVER
@@ -86,6 +89,8 @@ class Upstream(Lendable):
         """Take the transport; for TLS, after the handshake."""
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if self.held:
+            self.transport.pause_reading()
         self.closed = False
 
     def lend_to(self, listener: Listener, method: bytes) -> None:
