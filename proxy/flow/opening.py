@@ -67,9 +67,9 @@ class Opening(Exchange):
         tunnel.to_upstream_total = runtime.metrics.tunnel_bytes(account.direction, "to_upstream", rule)
         self._open = runtime.metrics.tunnels(account.direction)
         self._open.inc()
-        behind = self._client.release()
+        from_client = self._client.release()
         self._client.enter(tunnel, first)
-        tunnel.to_upstream(behind)
+        tunnel.start(upstream.decoder.release(), from_client)
 
     def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
         self.finished = True
@@ -114,7 +114,7 @@ class ToMesh(Opening):
         except ProxyError as error:
             self.fail(error)
             return
-        self._become(upstream, upstream.decoder.release())
+        self._become(upstream, b"")
 
     def on_answer_end(self) -> None:
         """It has ended before it answered."""

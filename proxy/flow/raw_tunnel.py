@@ -41,11 +41,17 @@ class RawTunnel(Tunnel):
         self._drain_s = timeouts.stream_idle_s
         self._drained_by = NEVER  # set once the client has sent its last byte
 
-    def open(self, near: Near) -> None:
-        """Join both ends, and let the upstream speak."""
-        super().open(near)
-        if self._upstream.held and not self._ended:
-            self._upstream.transport.resume_reading()
+    def start(self, from_upstream: bytes, from_client: bytes) -> None:
+        """Relay what either side has said before both were joined, and let a held upstream speak."""
+        upstream = self._upstream
+        if from_upstream:
+            self.to_client(from_upstream)
+        self.to_upstream(from_client)
+        if upstream.held and not self._ended:
+            if upstream.ended_early:
+                self.finish()
+            else:
+                upstream.transport.resume_reading()
 
     def close(self) -> None:
         """Break it off: reset both sides. Safe to call twice."""

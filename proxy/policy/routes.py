@@ -67,7 +67,7 @@ class RouteTable:
             tunnels.root = _Node()
 
     def find(self, method: bytes, target: bytes) -> Found:
-        """Return what has to be satisfied. ``target``: in origin-form (RFC 9112 3.2.1), ``*``, or for CONNECT host:port.
+        """Return what has to be satisfied. ``target``: in origin-form (RFC 9112 3.2.1), ``*``; host:port for CONNECT.
 
         Raises:
             AmbiguousPath: the path has several readings, and not all are allowed.

@@ -41,13 +41,14 @@ class Upstream(Lendable):
 
     ``deadline``, ``idle_until``, ``retires_at`` and ``ends_at`` are seconds on the loop's clock. It is not lent past
     ``retires_at``, and cut at ``ends_at``, when the identity of one of the two sides ends. ``peer`` is who was proved.
-    ``held``: what the other side says first waits in the kernel until the transport is told to read.
+    ``held``: what the other side says first waits until there is a tunnel; it has said all of it where ``ended_early``.
     """
 
     __slots__ = (
         "closed",
         "deadline",
         "decoder",
+        "ended_early",
         "ends_at",
         "failure",
         "held",
@@ -64,6 +65,7 @@ class Upstream(Lendable):
 
     def __init__(self, limits: Limits, *, held: bool = False) -> None:
         self.held = held
+        self.ended_early = False
         self.decoder = ResponseDecoder(limits)
         self.listener: Listener | None = None
         self.deadline = NEVER
@@ -113,13 +115,20 @@ class Upstream(Lendable):
             return
         listener = self.listener
         if listener is None:
-            cut(self.transport)
+            if self.held:
+                self.decoder.receive(data)
+                self.transport.pause_reading()  # again: uvloop begins to read after connection_made, whatever was said
+            else:
+                cut(self.transport)
             return
         self.decoder.receive(data)
         listener.on_answer()
 
     def eof_received(self) -> bool:
         """Take the end of what the other side sends; a plain connection stays open for a tunnel's other half."""
+        if self.held and self.tunnel is None and self.listener is None:
+            self.ended_early = True
+            return True
         if self.listener is not None and not is_cut(self.transport):
             self.listener.on_answer_end()
         return self.tunnel is not None and self.transport.get_extra_info("ssl_object") is None

@@ -91,7 +91,7 @@ def test_bounds_of_each_limit(path: str) -> None:
     *sections, name = path.split(".")
 
     def found(number: float) -> set[str]:
-        return {problem.path for problem in problems(_with(sections, name, number))}
+        return {problem.path.replace("[0]", "") for problem in problems(_with(sections, name, number))}
 
     document = _as_json(_with(sections, name, low))
     assert path not in found(low)
@@ -111,6 +111,7 @@ def _with(sections: list[str], name: str, number: float) -> str:
     here = document
     for section in sections:
         here = here.setdefault(section, {})
+        here = here[0] if isinstance(here, list) else here
     here[name] = number
     return str(yaml.safe_dump(document))
 
@@ -145,6 +146,8 @@ _MADE_OF_MORE = {
     "destinations",
     "inbound",
     "outbound",
+    "tcp",
+    "protocol",
     "host",
     "port",
     "svid",
@@ -162,7 +165,10 @@ def test_homes_know_where_a_key_belongs() -> None:
     where = homes()
     assert where["policy"] == "at the top level"
     assert where["app"] == "under inbound"
-    assert where["listen"] == "under inbound or under outbound or under metrics or under health or under admin"
+    assert (
+        where["listen"]
+        == "under inbound or under outbound or under tcp or under metrics or under health or under admin"
+    )
 
 
 def _mutations() -> st.SearchStrategy[Callable[[Any], None]]:
