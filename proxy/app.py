@@ -106,15 +106,7 @@ class Sidecar:
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
-        self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
-        tcp, service, patience_s = (
-            self._make_runtime("tcp"),
-            self.transactions.service,
-            settings.tls.handshake_timeout_s,
-        )
-        self.raw = RawPorts(tcp, self.store, service, self.dialer, patience_s).add(
-            settings.tcp, settings.identity.trust_domain
-        )
+        self.outbound, self.outbound_door, self.raw = self._make_outbound(self._make_runtime("out"))
 
     # ---- parts
 
@@ -183,13 +175,16 @@ class Sidecar:
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
-    def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None]:
+    def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None, RawPorts]:
+        trust_domain, patience_s = self.settings.identity.trust_domain, self.settings.tls.handshake_timeout_s
+        raw = RawPorts(runtime, self.store, self.transactions.service, self.dialer, patience_s)
+        raw.add(self.settings.tcp, trust_domain)
         settings = self.settings.outbound
         if settings is None:
-            return None, None
-        destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
+            return None, None, raw
+        destinations = compile_destinations(self.settings.destinations, trust_domain)
         door = Outbound(self.store, destinations, self.transactions, self._pool_of)
-        return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
+        return Listener(runtime, settings.listener, door, patience_s), door, raw
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings, *, held: bool = False) -> Pool:
         listener = self.settings.inbound or self.settings.outbound

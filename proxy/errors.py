@@ -7,37 +7,10 @@ stable: dashboards and audits hold them. The HTTP answer to each stands in one t
 A detail is for people: it names the rule and the limit, never a token, a key or a value that came from outside.
 """
 
-import re
-from enum import StrEnum
-from typing import ClassVar
+from proxy.reason import REASONS, ProxyError, Side
 
-
-class Side(StrEnum):
-    """Whose fault it was: the one who called us, the one whom we called, or ourselves."""
-
-    DOWNSTREAM = "downstream"
-    UPSTREAM = "upstream"
-    INTERNAL = "internal"
-
-
-REASONS: dict[str, type["ProxyError"]] = {}
-"""Every reason with its class, in the order in which they stand below."""
-
-
-class ProxyError(Exception):
-    """A refusal with its reason. Raise a class that has one: never this, never a group."""
-
-    reason: ClassVar[str]
-    side: ClassVar[Side] = Side.DOWNSTREAM
-
-    def __init_subclass__(cls, *, group: bool = False) -> None:
-        if not group:
-            cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-            REASONS[cls.reason] = cls
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail or self.reason)
-        self.detail = detail
+__all__ = ["REASONS", "ProxyError", "Side"]
+"""Those of ``reason``, which everybody takes from here; the classes need not be named."""
 
 
 class ConnectionRefusal(ProxyError, group=True):

@@ -31,6 +31,7 @@ class Facts:
     response_bytes = 0
     status = 0
     trace_id: bytes | None = None
+    tunnel_max_bytes = 0  # of what becomes a tunnel; 0 is no limit
     passage: Passage | None = None  # where the transaction is remembered for what the app does next
 
     def __init__(self, head: RequestHead, started: float) -> None:

@@ -80,7 +80,6 @@ class Exchange(Facts):
     pool: Pool | None = None
     upstream: Upstream | None = None
     tunnel_ends_at = NEVER
-    tunnel_max_bytes = 0
     first_byte_s = NEVER
     answered = False
     answer_done = False

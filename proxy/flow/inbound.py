@@ -204,22 +204,20 @@ class InboundConnection(Downstream):
             self.listener.follow_up(self, exchange, inbound.authenticator.learn(raw))
             return
         except ProxyError as error:
-            if isinstance(error, BeyondGrant):
-                self._bear(exchange)
-            exchange.fail(error)
+            self._fail(exchange, error)
             return
         if is_websocket(head):
-            exchange.tunnel_ends_at = exchange.started + min(
-                token.exp - now, self._grant.until - now, permit.tunnel.max_s
-            )
-            exchange.tunnel_max_bytes = permit.tunnel.max_bytes
+            lasts_s = min(token.exp - now, self._grant.until - now, permit.tunnel.max_s)
+            exchange.tunnel_ends_at, exchange.tunnel_max_bytes = exchange.started + lasts_s, permit.tunnel.max_bytes
         self.forward(exchange, inbound.pool)
 
-    def _bear(self, exchange: Exchange) -> None:
-        """Count a token that this connection may not use; with the last that it bears, it ends."""
-        self._beyond += 1
-        if self._beyond >= self._grant.refusals:
-            exchange.keep = False
+    def _fail(self, exchange: Exchange, error: ProxyError) -> None:
+        """Refuse. With the last token beyond its Grant that it bears, the connection ends."""
+        if isinstance(error, BeyondGrant):
+            self._beyond += 1
+            if self._beyond >= self._grant.refusals:
+                exchange.keep = False
+        exchange.fail(error)
 
     def _traded(self, exchange: Exchange, brought: list[bytes] | None) -> bytes:
         """Give the token of a request at the edge of the mesh; empty while it is being asked for.

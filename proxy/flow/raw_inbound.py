@@ -14,10 +14,12 @@ from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.offer import trace
 from proxy.flow.opening import Opening, ToApp
 from proxy.flow.owner import Owner
+from proxy.flow.trade import facts_of
 from proxy.http1.connect import ConnectDecoder
 from proxy.http1.message import RequestHead
 from proxy.net.cut import reset
 from proxy.net.deadlines import NEVER
+from proxy.policy.binding import Undecided
 from proxy.policy.connect import permit_tunnel
 from proxy.policy.permit import Permit
 from proxy.tls.handshake import is_cut
@@ -64,7 +66,7 @@ class RawInboundConnection(InboundConnection):
             brought = head.held.get(b"txn-token")
             raw = b"" if brought is None else one_token(brought)
             exchange.token = token = inbound.authenticator.authenticate(raw, now) if raw else None
-            exchange.permit = permit = permit_tunnel(self._grant, head.target, token, now)
+            exchange.permit = permit = self._permit(exchange, token, now)
             if permit.once and token is not None:
                 inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
         except TokenUnknownKey as error:
@@ -82,6 +84,15 @@ class RawInboundConnection(InboundConnection):
         exchange.pool = inbound.pool
         self.listener.open_upstream(self, exchange)
 
+    def _permit(self, exchange: Exchange, token: TxnToken | None, now: float) -> Permit:
+        """Ask the Grant; show it facts of the request where a rule asks for them."""
+        target = exchange.head.target
+        try:
+            return permit_tunnel(self._grant, target, token, now, exchange.shown)
+        except Undecided:
+            exchange.shown = facts_of(exchange, self._source())
+        return permit_tunnel(self._grant, target, token, now, exchange.shown)
+
     def _end_of(self, permit: Permit, token: TxnToken | None, began: float, now: float) -> float:
         """When a tunnel that began then has to end, on the loop's clock."""
         until = self._grant.until
@@ -97,7 +108,7 @@ class RawInboundConnection(InboundConnection):
             return
         now = self.runtime.now()
         try:
-            opening.permit = permit = permit_tunnel(self._grant, opening.head.target, opening.token, now)
+            opening.permit = permit = self._permit(opening, opening.token, now)
         except ProxyError as error:
             if opening.tunnel is not None:
                 opening.tunnel.end(error)

@@ -32,7 +32,7 @@ class RawPorts:
         self._dialer = dialer
         self._handshake_timeout_s = handshake_timeout_s
 
-    def add(self, settings: Sequence[TcpSettings], trust_domain: str) -> "RawPorts":
+    def add(self, settings: Sequence[TcpSettings], trust_domain: str) -> None:
         """Make the listeners; none of them listens yet."""
         for port in settings:
             destinations = compile_destinations([port.destination], trust_domain)
@@ -46,7 +46,6 @@ class RawPorts:
             )
             door = RawOutbound(self._store, destinations, self._service, pool)
             self.listeners.append(Listener(self._runtime, port.listener, door, self._handshake_timeout_s))
-        return self
 
     def start(self) -> dict[str, int]:
         """Bind all of them; give the ports by name. Raises ListenFailed."""

@@ -10,6 +10,7 @@ from proxy.policy.authority import InvalidAuthority, parse_authority
 from proxy.policy.grant import Grant
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.facts import Facts
 
 
 def spelled(authority: bytes) -> bytes:
@@ -23,8 +24,10 @@ def spelled(authority: bytes) -> bytes:
     return str(called).encode()
 
 
-def permit_tunnel(grant: Grant, authority: bytes, token: TxnToken | None, now: float) -> Permit:
-    """Return the Permit of a tunnel to ``authority``; ``token`` None: none was brought.
+def permit_tunnel(
+    grant: Grant, authority: bytes, token: TxnToken | None, now: float, facts: Facts | None = None
+) -> Permit:
+    """Return the Permit of a tunnel to ``authority``; ``token`` None: none was brought. ``facts``: as there.
 
     Raises:
         BadHost, TokenMissing: the second also where no rule names the authority: without a token nobody is told.
@@ -33,7 +36,7 @@ def permit_tunnel(grant: Grant, authority: bytes, token: TxnToken | None, now: f
     """
     name = spelled(authority)
     if token is not None:
-        return grant.permit(b"CONNECT", name, token, now)
+        return grant.permit(b"CONNECT", name, token, now, facts)
     if not now < grant.until:  # as in Grant.permit
         raise GrantEnded("an SVID of this connection has ended, or its peer is trusted no more")
     for alternatives in grant.routes.find(b"CONNECT", name):
