@@ -69,9 +69,7 @@ class Metrics:
         self._memories = self._family("svidecar_transaction_memory_ratio", Kind.GAUGE, Reading)
         self._handshakes = self._histograms("svidecar_tls_handshake_seconds")
         self._connections = self._gauges("svidecar_connections")
-        self._tunnels = self._gauges("svidecar_tunnels")
-        self._tunnel_bytes = self._counters("svidecar_tunnel_bytes_total")
-        self._tunnel_durations = self._histograms("svidecar_tunnel_seconds")
+        self._tunnels, self._tunnel_bytes, self._tunnel_durations = self._of_tunnels()
         self._svids = self._gauges("svidecar_svid_not_after_seconds")
         self.svid_rotations = self._counters("svidecar_svid_rotations_total").learn(())
         self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
@@ -112,6 +110,13 @@ class Metrics:
 
     def _histograms(self, name: str, spread: Callable[[Values], Values] = tuple) -> Family[Histogram]:
         return self._family(name, Kind.HISTOGRAM, partial(Histogram, _DECLARED[name].buckets), spread)
+
+    def _of_tunnels(self) -> tuple[Family[Gauge], Family[Counter], Family[Histogram]]:
+        return (
+            self._gauges("svidecar_tunnels"),
+            self._counters("svidecar_tunnel_bytes_total"),
+            self._histograms("svidecar_tunnel_seconds"),
+        )
 
     def _start_at_zero(self) -> None:
         """A rate over a counter that appears with its first event misses that event."""
