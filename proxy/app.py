@@ -223,10 +223,9 @@ class Sidecar:
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
         await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
-        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound)):
+        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound), *self.raw.named):
             if listener is not None:
                 self.ports[name] = listener.start()
-        self.ports |= self.raw.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")

@@ -15,7 +15,7 @@ from proxy.upstream.pool import Pool
 
 
 class RawPorts:
-    """A listener for each port; a port that 0 stands for is known when it has started."""
+    """A listener for each port."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class RawPorts:
             door = RawOutbound(self._store, destinations, self._service, pool)
             self.listeners.append(Listener(self._runtime, port.listener, door, self._handshake_timeout_s))
 
-    def start(self) -> dict[str, int]:
-        """Bind all of them; give the ports by name. Raises ListenFailed."""
-        return {f"tcp{number}": listener.start() for number, listener in enumerate(self.listeners)}
+    @property
+    def named(self) -> list[tuple[str, Listener]]:
+        """Give each with its name among the ports."""
+        return [(f"tcp{number}", listener) for number, listener in enumerate(self.listeners)]
