@@ -19,6 +19,7 @@ from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
+from proxy.config.gates import gates_of
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
@@ -26,7 +27,10 @@ from proxy.federation.relations import Relations
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
+from proxy.flow.raw_inbound import RawInbound
+from proxy.flow.raw_ports import RawPorts
 from proxy.flow.runtime import Runtime
+from proxy.flow.settings import AppProtocol
 from proxy.flow.transaction import Transactions, counted, memory_for, watch
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
@@ -70,7 +74,7 @@ class Sidecar:
         self.deadlines = Deadlines(loop)
         self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
-        self.health = Health(_gates(settings))
+        self.health = Health(gates_of(settings))
         self.store = IdentityStore()
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
@@ -102,7 +106,7 @@ class Sidecar:
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
-        self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
+        self.outbound, self.outbound_door, self.raw = self._make_outbound(self._make_runtime("out"))
 
     # ---- parts
 
@@ -155,9 +159,10 @@ class Sidecar:
             return None, None
         app = Endpoint(host=settings.app_host, port=settings.app_port, protection=Protection.PLAIN)
         policy = compile_policy(self.settings.policy, self.settings.tokens.audience)
-        pool = self._pool(app, settings.pool)
+        pool = self._pool(app, settings.pool, held=settings.protocol is AppProtocol.TCP)
         lifetimes: Lifetimes[InboundConnection] = Lifetimes(self.deadlines, self.tasks, time.monotonic)
-        door = Inbound(
+        kind = RawInbound if settings.protocol is AppProtocol.TCP else Inbound
+        door = kind(
             settings,
             self.store,
             self.contexts,
@@ -170,19 +175,23 @@ class Sidecar:
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
-    def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None]:
+    def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None, RawPorts]:
+        trust_domain, patience_s = self.settings.identity.trust_domain, self.settings.tls.handshake_timeout_s
+        raw = RawPorts(runtime, self.store, self.transactions.service, self.dialer, patience_s)
+        raw.add(self.settings.tcp, trust_domain)
         settings = self.settings.outbound
         if settings is None:
-            return None, None
-        destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
+            return None, None, raw
+        destinations = compile_destinations(self.settings.destinations, trust_domain)
         door = Outbound(self.store, destinations, self.transactions, self._pool_of)
-        return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
+        return Listener(runtime, settings.listener, door, patience_s), door, raw
 
-    def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
+    def _pool(self, endpoint: Endpoint, settings: PoolSettings, *, held: bool = False) -> Pool:
         listener = self.settings.inbound or self.settings.outbound
         if listener is None:
             raise RuntimeError("a sidecar has at least one listener")
-        return Pool(endpoint, settings, listener.listener.limits, self.dialer, self.deadlines, time.monotonic)
+        limits = listener.listener.limits
+        return Pool(endpoint, settings, limits, self.dialer, self.deadlines, time.monotonic, held=held)
 
     def _pool_of(self, destination: Destination) -> Pool:
         pool = self._pools.get(destination.name)
@@ -214,7 +223,7 @@ class Sidecar:
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
         await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
-        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound)):
+        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound), *self.raw.named):
             if listener is not None:
                 self.ports[name] = listener.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
@@ -355,7 +364,7 @@ class Sidecar:
 
     async def close(self) -> None:
         """End everything now."""
-        for listener in (self.inbound, self.outbound):
+        for listener in (self.inbound, self.outbound, *self.raw.listeners):
             if listener is not None:
                 listener.close()
         for pool in self._pools.values():
@@ -380,13 +389,3 @@ def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
     """Give all that is asked of the token service, for routes and for destinations."""
     of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
     return [*of_routes, *(destination.token for destination in settings.destinations)]
-
-
-def _gates(settings: SidecarSettings) -> list[Gate]:
-    """Name what must be loaded: keys where tokens are verified, policy where there is an inbound listener."""
-    gates = list(Gate)
-    if settings.inbound is None:
-        gates.remove(Gate.POLICY)
-        if settings.tokens.service is None:
-            gates.remove(Gate.KEYS)
-    return gates

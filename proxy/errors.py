@@ -5,37 +5,10 @@ underscores (``TokenExpired`` is ``token_expired``). Names are stable: dashboard
 stands in ``flow/rescue.py``. A detail is for people: it names the rule and the limit, never a value from outside.
 """
 
-import re
-from enum import StrEnum
-from typing import ClassVar
+from proxy.reason import REASONS, ProxyError, Side
 
-
-class Side(StrEnum):
-    """Whose fault it was: the one who called us, the one whom we called, or ourselves."""
-
-    DOWNSTREAM = "downstream"
-    UPSTREAM = "upstream"
-    INTERNAL = "internal"
-
-
-REASONS: dict[str, type["ProxyError"]] = {}
-"""Every reason with its class, in the order in which they stand below."""
-
-
-class ProxyError(Exception):
-    """A refusal with its reason. Raise a class that has one: never this, never a group."""
-
-    reason: ClassVar[str]
-    side: ClassVar[Side] = Side.DOWNSTREAM
-
-    def __init_subclass__(cls, *, group: bool = False) -> None:
-        if not group:
-            cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-            REASONS[cls.reason] = cls
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail or self.reason)
-        self.detail = detail
+__all__ = ["REASONS", "ProxyError", "Side"]
+"""Those of ``reason``, which everybody takes from here; the classes need not be named."""
 
 
 class ConnectionRefusal(ProxyError, group=True):
@@ -280,7 +253,11 @@ class ScopeMissing(Denied):
     """The route needs a scope that the token lacks."""
 
 
-class ScopeBeyondGrant(Denied):
+class BeyondGrant(Denied, group=True):
+    """The token may be good, and this connection may never use it. Some of these end the connection."""
+
+
+class ScopeBeyondGrant(BeyondGrant):
     """The token holds a scope that this connection may not use."""
 
 
@@ -316,12 +293,26 @@ class TransactionMismatch(Denied):
     """The token that the app put in is of another transaction than the request that it works on."""
 
 
-class AudienceBeyondGrant(Denied):
+class AudienceBeyondGrant(BeyondGrant):
     """The token is for an audience that this connection may not use."""
 
 
 class DestinationUnknown(Denied):
     """No destination has this authority."""
+
+
+class TunnelEnded(ProxyError, group=True):
+    """We have ended a tunnel that was open."""
+
+
+class BytesSpent(TunnelEnded):
+    """The tunnel has carried as many bytes as its rule allows."""
+
+
+class TunnelIdle(TunnelEnded):
+    """Nothing has moved in the tunnel for too long."""
+
+    side = Side.INTERNAL
 
 
 class UpstreamFailure(ProxyError, group=True):
@@ -356,6 +347,10 @@ class UpstreamUntrusted(UpstreamFailure):
 
 class UpstreamOverloaded(UpstreamFailure):
     """All connections to the upstream are in use."""
+
+
+class TunnelRefused(UpstreamFailure):
+    """The sidecar over there has refused the tunnel."""
 
 
 class TtsUnavailable(UpstreamFailure):

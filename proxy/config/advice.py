@@ -7,7 +7,7 @@ from pathlib import Path
 from proxy.config.address import is_loopback, parse_url
 from proxy.config.settings import SidecarSettings
 from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
-from proxy.flow.settings import ListenerSettings
+from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, TcpSettings
 from proxy.identity.sources.file_set import read_set
 from proxy.policy.compile import compile_policy
 from proxy.policy.conflicts import conflicts
@@ -67,6 +67,10 @@ def _exposure(settings: SidecarSettings) -> Iterator[Advice]:
         yield "inbound.app", "is not on loopback: what comes in over mTLS goes on over the network in plain text"
     if outbound and not is_loopback(outbound.listener.host):
         yield "outbound.listen", "is not on loopback: whoever reaches it speaks with the identity of this workload"
+    for index, port in enumerate(settings.tcp):
+        if not is_loopback(port.listener.host):
+            path = f"outbound.tcp[{index}].listen"
+            yield path, "is not on loopback: whoever reaches it speaks with the identity of this workload"
     if keys.startswith("http://") and not is_loopback(parse_url(keys).address.host):
         yield "tokens.keys", "is plain http: whoever can change the answer on its way can sign tokens; use https"
 
@@ -79,6 +83,7 @@ def _unused(settings: SidecarSettings) -> Iterator[Advice]:
     asked = any(one.token is not None or one.narrow is not None for one in settings.destinations) or any(
         route.exchange is not None for rule in settings.policy.rules for route in rule.routes
     )
+    asked = asked or any(port.destination.token is not None for port in settings.tcp)
     if settings.tokens.service is not None and not asked:
         yield "tokens.service", "is never asked: no destination has token or narrow, and no route exchange"
 
@@ -91,8 +96,10 @@ def _policy(settings: SidecarSettings) -> Iterator[Advice]:
 
 
 def _proportions(settings: SidecarSettings) -> Iterator[Advice]:
+    sides: list[InboundSettings | OutboundSettings | TcpSettings]
     sides = [side for side in (settings.inbound, settings.outbound) if side is not None]
-    listener: ListenerSettings = sides[0].listener  # both have the same limits and timeouts
+    sides = sides or list(settings.tcp)
+    listener: ListenerSettings = sides[0].listener  # all have the same limits and timeouts
     pool, limits = sides[0].pool, listener.limits
     if limits.target_bytes > limits.head_bytes:
         yield "limits.target", "is larger than limits.head, of which it is a part"

@@ -5,7 +5,9 @@ from typing import Any
 
 from proxy.config.address import HostPort
 from proxy.config.conditions import CONDITIONS, EFFECT, TRUST_DOMAINS
+from proxy.config.number import DAY, count, duration, size
 from proxy.config.shape import Key, ListOf, Record, Section, TableOf
+from proxy.config.tcp import TCP_PORT
 from proxy.config.value import choice, flag, text
 from proxy.config.word import (
     called_host,
@@ -15,7 +17,16 @@ from proxy.config.word import (
     spiffe_id,
 )
 from proxy.policy.compile import MAX_NAME
-from proxy.policy.settings import DestinationSettings, Propagation, Protection, RouteSettings, RuleSettings
+from proxy.policy.settings import (
+    DestinationSettings,
+    LimitSettings,
+    Propagation,
+    Protection,
+    RouteSettings,
+    RuleSettings,
+    TokenNeed,
+    TunnelEnd,
+)
 from proxy.tokens.settings import AskSettings, SubjectSettings
 
 OUTBOUND_LISTEN = HostPort("127.0.0.1", 15001)
@@ -139,7 +150,18 @@ OUTBOUND = Section(
                 partial=True,
             ),
             "Whom the app may call; nothing else is forwarded.",
-            required="destinations: [{host: ledger, address: 'ledger.default.svc:15006', spiffe_id: ...}]",
+            fallback="none, which is for who has tcp alone",
+        ),
+        Key(
+            "tcp",
+            ListOf(
+                item=TCP_PORT,
+                example="- {listen: 127.0.0.1:15432, host: 'db:5432', address: ..., spiffe_id: spiffe://...}",
+                at_least=1,
+                partial=True,
+            ),
+            "Ports for raw TCP, each of which leads to one destination.",
+            fallback="none",
         ),
     )
 )
@@ -150,7 +172,7 @@ _ROUTE = Record(
         Key(
             "match",
             text("a method and a path", '"GET /orders/{id}"', longest=2048),
-            "Method and path template.",
+            "Method and path template; CONNECT host:port for a tunnel to an app of raw TCP.",
             required='match: "GET /orders/{id}"',
         ),
         Key(
@@ -180,6 +202,44 @@ _ROUTE = Record(
             flag(),
             "Whether destinations that propagate get the token of a request on this route.",
             into=(RouteSettings, "propagate"),
+        ),
+        Key(
+            "token",
+            choice(of=tuple(TokenNeed)),
+            "Of a tunnel: none lets it open by mTLS alone.",
+            into=(RouteSettings, "token"),
+        ),
+        Key(
+            "ends",
+            choice(of=tuple(TunnelEnd)),
+            "What ends a tunnel: the exp of its token, or limits.time of the rule alone.",
+            into=(RouteSettings, "ends"),
+        ),
+    ),
+)
+
+_LIMITS = Record(
+    LimitSettings,
+    (
+        Key(
+            "bytes",
+            size(1, 1 << 40),
+            "Of each tunnel, both ways together; websockets are tunnels too.",
+            into=(LimitSettings, "max_bytes"),
+            fallback="no limit",
+        ),
+        Key(
+            "time",
+            duration(0.1, 30 * DAY),
+            "Of each connection, and of each tunnel.",
+            into=(LimitSettings, "max_s"),
+            fallback="as long as both SVIDs",
+        ),
+        Key(
+            "refusals",
+            count(1, 1_000_000),
+            "Tokens beyond what the connection may use; the last of them ends it.",
+            into=(LimitSettings, "refusals"),
         ),
     ),
 )
@@ -239,6 +299,13 @@ _RULE = Record(
             fallback="required; deny: everything",
         ),
         *CONDITIONS,
+        Key(
+            "limits",
+            _LIMITS,
+            "How much, and how long; of several rules for one peer, a connection has the widest time and refusals.",
+            into=(RuleSettings, "limits"),
+            fallback="10 refusals",
+        ),
     ),
 )
 

@@ -13,8 +13,9 @@ from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.tuning import LIMITS, OUTBOUND_POOL, SHUTDOWN, TIMEOUTS, TLS
+from proxy.config.word import App
 from proxy.federation.settings import RelationSettings
-from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, Timeouts
+from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, TcpSettings, Timeouts
 from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.net.transport import EventLoop
@@ -41,6 +42,7 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         destinations=destinations(values),
         inbound=_inbound(values),
         outbound=_outbound(values),
+        tcp=_tcp(values),
         admin=_admin(values),
         access_log=_access_log(values, base_dir),
         **SHUTDOWN.gather(values.get("shutdown", {}), SidecarSettings),
@@ -88,11 +90,12 @@ def _inbound(values: Values) -> InboundSettings | None:
     if "inbound" not in values:
         return None
     written = values["inbound"]
-    app: HostPort = written["app"]
+    app: App = written["app"]
     return InboundSettings(
         listener=_listener(values, written.get("listen", INBOUND_LISTEN)),
         app_host=app.host,
         app_port=app.port,
+        protocol=app.protocol,
         pool=replace(PoolSettings(), **_pool(values)),
         **LIMITS.gather(values.get("limits", {}), InboundSettings),
         **TIMEOUTS.gather(values.get("timeouts", {}), InboundSettings),
@@ -100,11 +103,19 @@ def _inbound(values: Values) -> InboundSettings | None:
 
 
 def _outbound(values: Values) -> OutboundSettings | None:
-    if "outbound" not in values:
+    if not destinations(values):
         return None
     pool = _pool(values) | {"idle_s": values.get("timeouts", {}).get("upstream_idle", OUTBOUND_POOL.idle_s)}
     listener = _listener(values, values["outbound"].get("listen", OUTBOUND_LISTEN))
     return OutboundSettings(listener=listener, pool=replace(OUTBOUND_POOL, **pool))
+
+
+def _tcp(values: Values) -> tuple[TcpSettings, ...]:
+    pool = replace(PoolSettings(), **_pool(values))
+    return tuple(
+        TcpSettings(listener=_listener(values, port.listen), destination=port.destination, pool=pool)
+        for port in values.get("outbound", {}).get("tcp", ())
+    )
 
 
 def _listener(values: Values, listen: HostPort) -> ListenerSettings:

@@ -9,6 +9,8 @@ from proxy.config.draft import Draft
 from proxy.config.foreign import PATH, check_federation
 from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
+from proxy.config.tcp import TCP
+from proxy.config.tcp_check import check_service, check_tcp, needs_no_token
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
 from proxy.policy.settings import Effect, PolicySettings, Propagation
 from proxy.tokens.subject import JWT_SVID
@@ -17,7 +19,7 @@ _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
 _NOTHING_COMES_IN = "is about requests that came in by this sidecar; write inbound: too, or leave it out"
 _A_ROUTE = "routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]"
-_NUMBERED = re.compile(r"\b(policy|outbound\.destinations)\[([0-9]{1,5})\]")
+_NUMBERED = re.compile(r"\b(policy|outbound\.destinations|outbound\.tcp)\[([0-9]{1,5})\]")
 
 
 def crosscheck(draft: Draft) -> None:
@@ -31,6 +33,7 @@ def crosscheck(draft: Draft) -> None:
         _jwt_svids,
         _trust_domains,
         check_federation,
+        check_tcp,
         _ports,
         _loops,
     ):
@@ -58,7 +61,7 @@ def _inbound_needs(draft: Draft) -> None:
             '- {name: ..., peers: [spiffe://...], scopes: [...], routes: [{match: "GET /...", scopes: [...]}]}',
             near="policy" if draft.is_written("policy") else "inbound",
         )
-    if not draft.is_written("tokens"):
+    if not draft.is_written("tokens") and not needs_no_token(draft):
         draft.refuse(
             "tokens",
             "is missing: without keys no token could be verified, and nothing would be allowed; "
@@ -86,6 +89,7 @@ def _token_service(draft: Draft) -> None:
             draft.refuse(f"outbound.destinations[{index}].token", _NO_SERVICE)
         if destination.narrow is not None:
             draft.refuse(f"outbound.destinations[{index}].narrow", _NO_SERVICE)
+    check_service(draft, _NO_SERVICE)
     for index, rule in draft.items("policy"):
         for number, route in enumerate(rule.routes):
             if route.exchange is not None:
@@ -139,6 +143,8 @@ def _expected_identities(draft: Draft) -> list[tuple[str, str]]:
         found.append(("tokens.service.spiffe_id", service.spiffe_id))
     for index, destination in draft.items("outbound.destinations"):
         found.append((f"outbound.destinations[{index}].spiffe_id", destination.spiffe_id))
+    for index, port in draft.items(TCP):
+        found.append((f"{TCP}[{index}].spiffe_id", port.destination.spiffe_id))
     for index, rule in draft.items("policy"):
         found += [(f"policy[{index}].peers[{number}]", peer) for number, peer in enumerate(rule.peers)]
         found += [
@@ -156,6 +162,7 @@ def _ports(draft: Draft) -> None:
         "metrics": draft.listen("metrics", HostPort(default.metrics_host, default.metrics_port)),
         "health": draft.listen("health", HostPort(default.health_host, default.health_port)),
         "admin": draft.listen("admin", HostPort(default.admin_host, default.admin_port)),
+        **{f"{TCP}[{index}]": port.listen for index, port in draft.items(TCP)},
     }
     earlier: list[tuple[str, HostPort]] = []
     for name, address in listeners.items():
@@ -174,7 +181,8 @@ def _overlap(one: str, other: str) -> bool:
 
 def _loops(draft: Draft) -> None:
     app = draft.get("inbound.app")
-    for name, listener in (("inbound", draft.inbound()), ("outbound", draft.outbound())):
+    ports = [(f"{TCP}[{index}]", port.listen) for index, port in draft.items(TCP)]
+    for name, listener in (("inbound", draft.inbound()), ("outbound", draft.outbound()), *ports):
         if app and listener and listener.port == app.port and is_loopback(app.host):
             draft.refuse("inbound.app", f"is the {name} port of this sidecar: requests would go in circles")
 
@@ -198,10 +206,12 @@ def _destinations(draft: Draft) -> None:
     if trust_domain is None:
         return
     found = draft.items("outbound.destinations")
-    try:
-        compile_destinations([destination for _, destination in found], trust_domain)
-    except PolicyErrors as refused:
-        _pass_on(draft, refused, [number for number, _ in found])
+    ports = [(number, port.destination) for number, port in draft.items(TCP)]
+    for items, where in ((found, "outbound.destinations"), (ports, TCP)):
+        try:
+            compile_destinations([destination for _, destination in items], trust_domain, where)
+        except PolicyErrors as refused:
+            _pass_on(draft, refused, [number for number, _ in items])
 
 
 def _pass_on(draft: Draft, refused: PolicyErrors, numbers: Sequence[int]) -> None:

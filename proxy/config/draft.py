@@ -58,8 +58,8 @@ class Draft:
         return self.listen("inbound", INBOUND_LISTEN) if self.is_written("inbound") else None
 
     def outbound(self) -> HostPort | None:
-        """Where the app reaches us."""
-        return self.listen("outbound", OUTBOUND_LISTEN) if self.is_written("outbound") else None
+        """Where the app reaches us; None where all it has are ports for raw TCP."""
+        return self.listen("outbound", OUTBOUND_LISTEN) if self.is_written("outbound.destinations") else None
 
     def refuse(self, path: str, message: str, *, near: str = "") -> None:
         """Note a problem on the line of ``path``, or of the nearest that is written around it (or of ``near``)."""

@@ -116,7 +116,7 @@ INBOUND = Section(
         Key(
             "app",
             app_url(),
-            "The app behind this sidecar, plain HTTP, on loopback.",
+            "The app behind this sidecar, on loopback: plain HTTP, or tcp://127.0.0.1:5432 for anything else.",
             required="app: http://127.0.0.1:8080",
         ),
     )

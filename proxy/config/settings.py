@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from proxy.admin.settings import AdminSettings
 from proxy.federation.settings import RelationSettings
-from proxy.flow.settings import InboundSettings, OutboundSettings
+from proxy.flow.settings import InboundSettings, OutboundSettings, TcpSettings
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
@@ -16,7 +16,7 @@ from proxy.tokens.settings import TokenSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SidecarSettings:
-    """Frozen; a reload makes another one. At least one of ``inbound`` and ``outbound`` is there."""
+    """Frozen; a reload makes another one. At least one of ``inbound``, ``outbound`` and ``tcp`` is there."""
 
     service: str
     event_loop: EventLoop
@@ -31,5 +31,6 @@ class SidecarSettings:
     access_log: AccessLogSettings
     lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
     federation: tuple[RelationSettings, ...] = ()
+    tcp: tuple[TcpSettings, ...] = ()
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

@@ -7,6 +7,7 @@ from proxy.config.address import HostPort
 from proxy.config.advice import is_url
 from proxy.config.number import write_duration
 from proxy.config.settings import SidecarSettings
+from proxy.config.tcp_check import described
 from proxy.policy.compile import compile_destinations, compile_policy
 from proxy.policy.describe import describe
 
@@ -51,12 +52,15 @@ def _inbound(settings: SidecarSettings) -> Iterator[str]:
     listener = settings.inbound.listener
     tls = "TLS 1.3" if settings.tls.min_version == "1.3" else "TLS 1.2 or 1.3"
     app = HostPort(settings.inbound.app_host, settings.inbound.app_port)
-    yield f"inbound: takes mTLS ({tls}) on {HostPort(listener.host, listener.port)}; what is allowed goes to http://{app}"
+    goes_to = f"{settings.inbound.protocol}://{app}"
+    yield f"inbound: takes mTLS ({tls}) on {HostPort(listener.host, listener.port)}; what is allowed goes to {goes_to}"
 
 
 def _outbound(settings: SidecarSettings) -> Iterator[str]:
+    yield from described(settings.tcp)
     if settings.outbound is None:
-        yield "outbound: none"
+        if not settings.tcp:
+            yield "outbound: none"
         return
     listener, number = settings.outbound.listener, len(settings.destinations)
     noun = "destination" if number == 1 else "destinations"

@@ -145,6 +145,12 @@ TIMEOUTS = Section(
             into=(Timeouts, "stream_idle_s"),
         ),
         Key(
+            "tcp_idle",
+            duration(0.1, 30 * DAY),
+            "Between two pieces of raw TCP, in either direction.",
+            into=(Timeouts, "tcp_idle_s"),
+        ),
+        Key(
             "transaction_grace",
             duration(0, MINUTE),
             "How long a transaction is remembered when its answer is out.",

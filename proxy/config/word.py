@@ -1,7 +1,10 @@
 """Kinds of the mesh's own words: addresses by what they are for, SPIFFE IDs, scopes, paths."""
 
+from typing import NamedTuple
+
 from proxy.config.address import HostPort, is_ip, is_loopback, parse_host, parse_host_port, parse_url
-from proxy.config.value import Later, Unfit, Value, text
+from proxy.config.value import Unfit, Value, text
+from proxy.flow.settings import AppProtocol
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId, parse_trust_domain
 from proxy.policy.authority import InvalidAuthority, parse_authority
 from proxy.workload_api.endpoint import InvalidEndpoint, parse_endpoint
@@ -27,8 +30,16 @@ def called_host() -> Value[str]:
     return Value(expected="a host, with a port or without", example="ledger", parse=_parse_called)
 
 
-def app_url() -> Value[HostPort]:
-    """``http://host:port`` of the app."""
+class App(NamedTuple):
+    """Where the app is, and what it speaks."""
+
+    host: str
+    port: int
+    protocol: AppProtocol
+
+
+def app_url() -> Value[App]:
+    """``http://host:port`` of the app, or ``tcp://host:port``."""
     return Value(expected="the URL of the app", example="http://127.0.0.1:8080", parse=_parse_app)
 
 
@@ -114,13 +125,14 @@ def _spelled_once(raw: str) -> str:
     return raw
 
 
-def _parse_app(raw: str) -> HostPort:
+def _parse_app(raw: str) -> App:
     if raw.startswith("tcp://"):
-        raise Later(
-            "asks for raw TCP, which belongs to a later release: for now the app speaks HTTP, http://127.0.0.1:8080"
-        )
+        address = parse_host_port(raw.removeprefix("tcp://"))
+        if address.port == 0:
+            raise Unfit("has port 0, to which nothing can connect")
+        return App(*address, AppProtocol.TCP)
     if "://" not in raw:
-        raise Unfit("has no scheme: write http://127.0.0.1:8080")
+        raise Unfit("has no scheme: write http://127.0.0.1:8080, or tcp://127.0.0.1:5432 for what is not HTTP")
     if raw.startswith("https://"):
         raise Unfit("is https: the sidecar ends TLS and speaks plain HTTP to the app, http://127.0.0.1:8080")
     url = parse_url(raw)
@@ -128,7 +140,7 @@ def _parse_app(raw: str) -> HostPort:
         raise Unfit("has a path: requests keep their own, so write http://host:port alone")
     if url.address.port == 0:
         raise Unfit("has port 0, to which nothing can connect")
-    return url.address
+    return App(*url.address, AppProtocol.HTTP)
 
 
 def _parse_https(raw: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from proxy.errors import ClientClosed, ProxyError, Side
 from proxy.flow.runtime import Cells, Key, Runtime
 from proxy.http1.message import RequestHead
-from proxy.observe.access_log import AccessRecord
+from proxy.observe.access_log import AccessRecord, RecordKind
 from proxy.observe.catalog import METHODS, Decision, Direction
 from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
@@ -31,6 +31,7 @@ class Facts:
     response_bytes = 0
     status = 0
     trace_id: bytes | None = None
+    tunnel_max_bytes = 0  # of what becomes a tunnel; 0 is no limit
     passage: Passage | None = None  # where the transaction is remembered for what the app does next
 
     def __init__(self, head: RequestHead, started: float) -> None:
@@ -59,6 +60,18 @@ class Account:
     def fail(self, facts: Facts, error: ProxyError, now: float) -> None:
         """Write down an exchange that was refused, or broke."""
         self._write(facts, verdict(error), error.reason, now)
+
+    def tunnel(self, facts: Facts, error: ProxyError | None, duration: float) -> None:
+        """Write down a tunnel that has ended; ``error``: why we have ended it ourselves."""
+        rule = facts.permit.rule if facts.permit is not None else ""
+        reason = error.reason if error is not None else ""
+        decision: Decision = verdict(error) if error is not None else "allow"
+        metrics = self._runtime.metrics
+        metrics.tunnel_duration(self.direction, reason).observe(duration)
+        if error is not None:
+            metrics.decision(self.direction, decision, reason, rule).inc()
+        if self._runtime.access_log.enabled:
+            self._log(facts, decision, reason, duration, kind="tunnel")
 
     def refuse(self, error: ProxyError) -> None:
         """Write down a connection that was refused, or a message without a readable head."""
@@ -95,14 +108,16 @@ class Account:
             self._cells[key] = cells
         return cells
 
-    def _log(self, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
+    def _log(
+        self, facts: Facts, decision: Decision, reason: str, duration: float, kind: RecordKind = "request"
+    ) -> None:
         permit, token = facts.permit, facts.token
         actors = token.actors if token is not None else ()
         destination = permit.destination if permit is not None else None
         self._runtime.access_log.write(
             AccessRecord(
                 time=self._runtime.now(),
-                kind="request",
+                kind=kind,
                 direction=self.direction,
                 decision=decision,
                 reason=reason,

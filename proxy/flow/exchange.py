@@ -384,7 +384,8 @@ class Exchange(Facts):
         self.answered = True
         self.upstream = None
         ends_at = min(self.tunnel_ends_at, upstream.ends_at)
-        tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, ends_at)
+        limit = self.tunnel_max_bytes
+        tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, ends_at, limit)
         first = [*pieces, write_head(answer.first_line, lines), upstream.decoder.release()]
         pieces.clear()
         self._client.enter(tunnel, b"".join(first))

@@ -9,7 +9,7 @@ import random
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import BodyTooLarge, ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
+from proxy.errors import BeyondGrant, BodyTooLarge, ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
 from proxy.flow.acquaintance import Acquaintances
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
@@ -92,7 +92,7 @@ class InboundConnection(Downstream):
     It takes no new request after ``retires_at`` and is cut at ``ends_at``, in seconds on the loop's clock.
     """
 
-    __slots__ = ("_forwarded_client_cert", "_grant", "_inbound", "ends_at", "retires_at")
+    __slots__ = ("_beyond", "_forwarded_client_cert", "_grant", "_inbound", "ends_at", "retires_at")
 
     _grant: Grant
     _forwarded_client_cert: bytes
@@ -100,6 +100,7 @@ class InboundConnection(Downstream):
     def __init__(self, listener: Owner[Downstream], inbound: Inbound) -> None:
         super().__init__(listener)
         self._inbound = inbound
+        self._beyond = 0  # tokens beyond the Grant
         self.retires_at = NEVER
         self.ends_at = NEVER
 
@@ -129,7 +130,8 @@ class InboundConnection(Downstream):
         known = self._inbound.acquaintances.meet(peer, identity.svid.spiffe_id)
         self.account.local, self.account.peer = known.local, known.peer.uri
         self._forwarded_client_cert = known.forwarded
-        self._grant = admit(self._inbound.policy, known.peer, min(peer.not_after, identity.svid.not_after))
+        until = min(peer.not_after, identity.svid.not_after)
+        self._grant = admit(self._inbound.policy, known.peer, until, self.runtime.now())
 
     def judge(self, proofs: Proofs) -> None:
         """Verify and admit the peer again. Whoever is proved or named no more has a moment for what is in progress."""
@@ -138,7 +140,9 @@ class InboundConnection(Downstream):
             return
         try:
             peer = proofs.again(grant.peer, self.transport)
-            self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after))
+            self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after), grant.since)
+            self.ends_at = min(self.ends_at, self.runtime.clock() + self._grant.until - self.runtime.now())
+            self._inbound.lifetimes.hasten(self.ends_at)
         except ConnectionRefusal as error:
             self.account.refuse(error)
             self._grant = grant.withdrawn()
@@ -200,11 +204,20 @@ class InboundConnection(Downstream):
             self.listener.follow_up(self, exchange, inbound.authenticator.learn(raw))
             return
         except ProxyError as error:
-            exchange.fail(error)
+            self._fail(exchange, error)
             return
         if is_websocket(head):
-            exchange.tunnel_ends_at = exchange.started + min(token.exp, self._grant.until) - now
+            lasts_s = min(token.exp - now, self._grant.until - now, permit.tunnel.max_s)
+            exchange.tunnel_ends_at, exchange.tunnel_max_bytes = exchange.started + lasts_s, permit.tunnel.max_bytes
         self.forward(exchange, inbound.pool)
+
+    def _fail(self, exchange: Exchange, error: ProxyError) -> None:
+        """Refuse. With the last token beyond its Grant that it bears, the connection ends."""
+        if isinstance(error, BeyondGrant):
+            self._beyond += 1
+            if self._beyond >= self._grant.refusals:
+                exchange.keep = False
+        exchange.fail(error)
 
     def _traded(self, exchange: Exchange, brought: list[bytes] | None) -> bytes:
         """Give the token of a request at the edge of the mesh; empty while it is being asked for.

@@ -1,8 +1,10 @@
 """The two listeners and their patience."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from proxy.http1.limits import Limits
+from proxy.policy.settings import DestinationSettings
 from proxy.upstream.settings import PoolSettings
 
 
@@ -15,6 +17,7 @@ class Timeouts:
     body_s: float = 30.0  # between two pieces of a request body
     first_byte_s: float = 60.0  # from the whole request to the head of the answer
     stream_idle_s: float = 300.0  # between two pieces of an answer, or of a tunnel, in either direction
+    tcp_idle_s: float = 3600.0  # between two pieces of raw TCP: pools of databases keep connections without a word
     linger_s: float = 1.0  # reading on after an early answer, so that a reset does not eat it
 
 
@@ -32,6 +35,13 @@ class ListenerSettings:
     min_body_rate: int = 0  # bytes a second; none, for an upload that streams events is no attack (Apache asks for 500)
 
 
+class AppProtocol(StrEnum):
+    """What the app behind the sidecar speaks."""
+
+    HTTP = "http"
+    TCP = "tcp"  # anything: bytes are carried as they are
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundSettings:
     """From the mesh to the app."""
@@ -39,6 +49,7 @@ class InboundSettings:
     listener: ListenerSettings
     app_host: str
     app_port: int
+    protocol: AppProtocol = AppProtocol.HTTP
     pool: PoolSettings = field(default_factory=PoolSettings)
     transactions: int = 20_000  # with the app, or in their grace: twice the connections of the listener
     transaction_bytes: int = 32 * 1024 * 1024  # of their tokens: 20 000 of 1.6 KB
@@ -53,3 +64,12 @@ class OutboundSettings:
 
     listener: ListenerSettings
     pool: PoolSettings = field(default_factory=lambda: PoolSettings(idle_s=60.0))  # below our own inbound idle_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpSettings:
+    """One port of the app's for raw TCP: whatever connects to it is carried to this destination."""
+
+    listener: ListenerSettings
+    destination: DestinationSettings
+    pool: PoolSettings = field(default_factory=PoolSettings)

@@ -1,14 +1,16 @@
-"""After 101 there is no HTTP any more: bytes both ways, each as fast as the slower side takes them.
+"""After 101, or 200 to CONNECT, there is no HTTP any more: bytes both ways, as fast as the slower side takes them.
 
-It was authorised once, so it ends when that authority ends: at the end of the token or of the grant (specs 6.7).
+It was authorised once, so it ends when that authority ends: at the end of the token or of the grant (specs 6.7), or
+with the last byte that its rule allows.
 """
 
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.errors import ProxyError
+from proxy.errors import BytesSpent, ProxyError
 from proxy.flow.runtime import Runtime
 from proxy.net.deadlines import NEVER
+from proxy.observe.cells import Counter
 from proxy.upstream.connection import Upstream
 
 
@@ -24,21 +26,31 @@ class Near(Protocol):
     def pace(self, *, reading: bool) -> None:
         """Read on, or stop."""
 
+    def abort(self) -> None:
+        """Close now: what was sent is not the whole of it."""
+
 
 class Tunnel:
-    """Two ends and the time of the last byte. It listens to the upstream end itself."""
+    """Two ends and the time of the last byte. It listens to the upstream end itself.
+
+    ``max_bytes`` count both ways together; 0 is no limit. ``failure``: why we have ended it ourselves.
+    """
 
     __slots__ = (
         "_client_bytes",
         "_ended",
         "_ends_at",
         "_idle_s",
+        "_max_bytes",
         "_near",
         "_on_ended",
         "_runtime",
         "_upstream",
         "_upstream_bytes",
         "deadline",
+        "failure",
+        "to_client_total",
+        "to_upstream_total",
     )
 
     def __init__(
@@ -48,14 +60,19 @@ class Tunnel:
         on_ended: Callable[[int, int], None],
         idle_s: float,
         ends_at: float,
+        max_bytes: int = 0,
     ) -> None:
         self._runtime = runtime
         self._upstream = upstream
         self._on_ended = on_ended
         self._idle_s = idle_s
         self._ends_at = ends_at
+        self._max_bytes = max_bytes
         self._near: Near | None = None
         self._ended = False
+        self.failure: ProxyError | None = None
+        self.to_client_total = Counter()  # whoever wants to see them puts its own here
+        self.to_upstream_total = Counter()
         self._client_bytes = 0
         self._upstream_bytes = 0
         self.deadline = NEVER
@@ -74,7 +91,13 @@ class Tunnel:
 
     def to_client(self, data: bytes) -> None:
         """Relay bytes of the upstream."""
+        if self._max_bytes and (left := self._left(len(data))) is not None:
+            if left:
+                self.to_client(data[:left])
+            self.end(BytesSpent("the tunnel has carried as many bytes as its rule allows"))
+            return
         self._upstream_bytes += len(data)
+        self.to_client_total.inc(len(data))
         self._moved()
         if self._near is not None:
             self._near.write(data)
@@ -82,9 +105,30 @@ class Tunnel:
     def to_upstream(self, data: bytes) -> None:
         """Relay bytes of the client."""
         if data and not self._ended:
+            if self._max_bytes and (left := self._left(len(data))) is not None:
+                self.to_upstream(data[:left])
+                self.end(BytesSpent("the tunnel has carried as many bytes as its rule allows"))
+                return
             self._client_bytes += len(data)
+            self.to_upstream_total.inc(len(data))
             self._moved()
             self._upstream.transport.write(data)
+
+    def _left(self, wanted: int) -> int | None:
+        """How many bytes may still pass, where ``wanted`` are more than that."""
+        left = self._max_bytes - self._upstream_bytes - self._client_bytes
+        return left if wanted > left else None
+
+    def shorten(self, ends_at: float) -> None:
+        """End no later than that, on the loop's clock."""
+        self._ends_at = min(self._ends_at, ends_at)
+        self.deadline = min(self.deadline, self._ends_at)
+
+    def end(self, error: ProxyError) -> None:
+        """End it ourselves, for this reason."""
+        if not self._ended:
+            self.failure = error
+            self.close()
 
     def close(self) -> None:
         """End both ends; safe to call twice."""

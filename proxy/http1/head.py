@@ -19,7 +19,7 @@ METHOD_BYTES: Final = 32
 """The longest registered method has 17 characters; more is not HTTP."""
 
 
-def _fields(rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
+def read_fields(rows: list[bytes], limits: Limits) -> tuple[list[bytes], dict[bytes, list[bytes]]]:
     """Judge the field lines: the ``rows`` after the first. Give ``lines`` and ``held`` of the head."""
     if len(rows) > limits.fields + 1:
         raise TooManyFields(f"more than {limits.fields} fields")
@@ -55,7 +55,7 @@ def parse_request_head(raw: bytes, limits: Limits) -> RequestHead:
 def read_request_head(rows: list[bytes], limits: Limits) -> RequestHead:
     """Read a head that was split at its CRLF pairs, without the two at its end. Raises as ``parse_request_head``."""
     method, target, minor = parse_request_line(rows[0], limits)
-    lines, held = _fields(rows, limits)
+    lines, held = read_fields(rows, limits)
     authority = _host(held, minor)
     if not target.startswith(b"/"):
         target, authority = _other_form(method, target, authority)
@@ -148,7 +148,7 @@ def parse_response_head(raw: bytes, method: bytes, limits: Limits) -> ResponseHe
         return known
     rows = raw[:-4].split(b"\r\n")
     status = _STATUSES.get(rows[0]) or _judge_status_line(rows[0])
-    lines, held = _fields(rows, limits)
+    lines, held = read_fields(rows, limits)
     head = ResponseHead(status[0], status[1], status[2], lines, held)
     frame_response(head, method)
     if method != b"HEAD" and len(raw) <= _MAX_ANSWER_BYTES and all(row in LINES for row in rows):

@@ -42,11 +42,15 @@ _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
 """Pure ASCII: no control character, line separator or lone surrogate of a value reaches the reader or the terminal."""
 
 
+RecordKind = Literal["request", "connection", "tunnel"]
+"""A tunnel has two records: that it was asked for, and, when it ends, what it carried."""
+
+
 class AccessRecord(NamedTuple):
     """What is logged, in the order of the line; None is left out. A tuple, for it is made on the request path."""
 
     time: float  # seconds since 1970
-    kind: Literal["request", "connection"]
+    kind: RecordKind
     direction: Direction
     decision: Decision
     reason: str = ""

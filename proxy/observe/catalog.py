@@ -69,6 +69,7 @@ class Metrics:
         self._memories = self._family("svidecar_transaction_memory_ratio", Kind.GAUGE, Reading)
         self._handshakes = self._histograms("svidecar_tls_handshake_seconds")
         self._connections = self._gauges("svidecar_connections")
+        self._tunnels, self._tunnel_bytes, self._tunnel_durations = self._of_tunnels()
         self._svids = self._gauges("svidecar_svid_not_after_seconds")
         self.svid_rotations = self._counters("svidecar_svid_rotations_total").learn(())
         self._bundles = self._gauges("svidecar_bundle_not_after_seconds")
@@ -109,6 +110,13 @@ class Metrics:
 
     def _histograms(self, name: str, spread: Callable[[Values], Values] = tuple) -> Family[Histogram]:
         return self._family(name, Kind.HISTOGRAM, partial(Histogram, _DECLARED[name].buckets), spread)
+
+    def _of_tunnels(self) -> tuple[Family[Gauge], Family[Counter], Family[Histogram]]:
+        return (
+            self._gauges("svidecar_tunnels"),
+            self._counters("svidecar_tunnel_bytes_total"),
+            self._histograms("svidecar_tunnel_seconds"),
+        )
 
     def _start_at_zero(self) -> None:
         """A rate over a counter that appears with its first event misses that event."""
@@ -183,6 +191,18 @@ class Metrics:
     def connections(self, direction: Direction, state: State) -> Gauge:
         """Connections of a listener. Bind once; a connection is ``handshaking``, then ``open``."""
         return self._connections.learn((direction, state))
+
+    def tunnels(self, direction: Direction) -> Gauge:
+        """Tunnels of raw TCP that are open."""
+        return self._tunnels.learn((direction,))
+
+    def tunnel_bytes(self, direction: Direction, flow: Literal["to_client", "to_upstream"], rule: str) -> Counter:
+        """Bytes in tunnels. Bind both when one opens. ``rule``: as of ``decision``."""
+        return self._tunnel_bytes.learn((direction, flow, rule))
+
+    def tunnel_duration(self, direction: Direction, reason: str) -> Histogram:
+        """Tunnels that have ended. ``reason``: one of ``errors.REASONS``, empty where a side has closed it."""
+        return self._tunnel_durations.learn((direction, reason))
 
     @property
     def svid_not_after(self) -> Gauge:

@@ -55,6 +55,7 @@ NETWORK_BUCKETS = (
     *_scaled(_MS, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500),  # a handshake on one machine takes 1 to 6 ms
     *(1.0, 2.5, 5.0, 10.0),
 )
+TUNNEL_BUCKETS = (0.1, 1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)  # tokens last minutes, SVIDs hours
 LAG_BUCKETS = _scaled(_MS, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)  # timers of libuv are 1 ms coarse
 
 TABLE = (
@@ -125,6 +126,25 @@ TABLE = (
         kind=Kind.GAUGE,
         help="Connections by what they do now.",
         labels=("direction", "state"),
+    ),
+    Declaration(
+        name="svidecar_tunnels",
+        kind=Kind.GAUGE,
+        help="Tunnels of raw TCP that are open.",
+        labels=("direction",),
+    ),
+    Declaration(
+        name="svidecar_tunnel_bytes_total",
+        kind=Kind.COUNTER,
+        help="Bytes that were carried in tunnels of raw TCP.",
+        labels=("direction", "flow", "rule"),
+    ),
+    Declaration(
+        name="svidecar_tunnel_seconds",
+        kind=Kind.HISTOGRAM,
+        help="How long tunnels of raw TCP were open, with the reason where a sidecar has ended them.",
+        labels=("direction", "reason"),
+        buckets=TUNNEL_BUCKETS,
     ),
     Declaration(
         name="svidecar_svid_not_after_seconds",

@@ -14,6 +14,7 @@ from proxy.policy.compile_conditions import Library, compile_conditions, compile
 from proxy.policy.conditions import Condition
 from proxy.policy.demands import demands_of
 from proxy.policy.destinations import Destinations
+from proxy.policy.limits import tunnel_limits
 from proxy.policy.peers import InvalidPattern, parse_pattern
 from proxy.policy.permit import SEAL, Destination, Permit
 from proxy.policy.routes import Route
@@ -28,6 +29,7 @@ from proxy.policy.settings import (
     RuleSettings,
 )
 from proxy.policy.template import InvalidTemplate, Template
+from proxy.policy.tunnels import check_tunnel
 from proxy.tokens.ask import Ask, compile_ask
 from proxy.tokens.settings import AskSettings
 
@@ -104,6 +106,7 @@ def _rule(path: str, settings: RuleSettings, audience: str, library: Library, er
         routes=tuple(route for route in routes if route is not None),
         actors=settings.actors,
         conditions=conditions,
+        limits=settings.limits,
     )
 
 
@@ -160,6 +163,7 @@ def _route(
     except InvalidTemplate as error:
         errors.append((f"{path}.match", str(error)))
         return None
+    check_tunnel(path, settings, rule, template, errors)
     terms = compile_terms(f"{path}.facts", settings.facts, template.path, errors)
     permit = Permit(
         seal=SEAL,
@@ -167,6 +171,7 @@ def _route(
         route=template.path,
         once=str(template) if settings.once else "",
         propagates=settings.propagate,
+        tunnel=tunnel_limits(rule.limits, settings.token, settings.ends),
     )
     scopes = frozenset(settings.scopes)
     demands = demands_of(rule.name, template.path, conditions, terms)
@@ -198,8 +203,10 @@ def _check_routes(path: str, routes: Sequence[Route | None], errors: Errors) -> 
         same.append((number, route))
 
 
-def compile_destinations(settings: Sequence[DestinationSettings], trust_domain: str) -> Destinations:
-    """Understand the destinations. ``trust_domain`` is our own: the token never leaves it.
+def compile_destinations(
+    settings: Sequence[DestinationSettings], trust_domain: str, where: str = _DESTINATIONS
+) -> Destinations:
+    """Understand the destinations, which stand at ``where``. ``trust_domain`` is our own: the token never leaves it.
 
     Raises:
         PolicyErrors: all that is wrong.
@@ -208,12 +215,12 @@ def compile_destinations(settings: Sequence[DestinationSettings], trust_domain: 
     errors: Errors = []
     known: dict[str, tuple[int, Destination]] = {}
     for number, entry in enumerate(settings):
-        destination = _destination(f"{_DESTINATIONS}[{number}]", entry, trust_domain, errors)
+        destination = _destination(f"{where}[{number}]", entry, trust_domain, errors)
         if destination is None:
             continue
         first, _ = known.setdefault(destination.name, (number, destination))
         if first != number:
-            errors.append((f"{_DESTINATIONS}[{number}].host", f"{_DESTINATIONS}[{first}] has this host too: keep one"))
+            errors.append((f"{where}[{number}].host", f"{where}[{first}] has this host too: keep one"))
     if errors:
         raise PolicyErrors(errors)
     return Destinations([destination for _, destination in known.values()])

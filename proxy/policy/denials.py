@@ -14,7 +14,7 @@ a form). Nothing here believes them; ``when`` can refuse a request that has such
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -57,13 +57,14 @@ class Denial:
 class Denials:
     """All rules that deny something to one peer. Made once for each set of rules."""
 
-    __slots__ = ("_allow", "_depth", "_of_all", "_of_asterisk", "_root", "bar")
+    __slots__ = ("_allow", "_depth", "_of_all", "_of_asterisk", "_of_tunnels", "_root", "bar")
 
     def __init__(self, denials: Sequence[Denial], allow: frozenset[Ambiguity]) -> None:
         self._allow = allow
         self.bar = next((denial.rule for denial in denials if denial.bars_the_peer), "")
         self._of_all = [denial for denial in denials if not denial.templates]
         self._of_asterisk: list[_Leaf] = []
+        self._of_tunnels: dict[bytes, list[_Leaf]] = {}  # by host:port, which has one spelling already
         self._root = _Node()
         self._depth = 0  # what lies deeper is not told apart, as in ``routes``
         for denial in denials:
@@ -71,6 +72,9 @@ class Denials:
                 self._add(_Leaf(template.method, denial), template)
 
     def _add(self, leaf: "_Leaf", template: Template) -> None:
+        if template.method == "CONNECT":
+            self._of_tunnels.setdefault(template.path.encode(), []).append(leaf)
+            return
         if template.segments is None:
             self._of_asterisk.append(leaf)
             return
@@ -91,7 +95,10 @@ class Denials:
 
         """
         called = method.decode("latin-1").upper()
-        leaves = self._of_asterisk if target == b"*" else self._leaves(target)
+        if method == b"CONNECT":
+            leaves: Iterable[_Leaf] = self._of_tunnels.get(target, ())
+        else:
+            leaves = self._of_asterisk if target == b"*" else self._leaves(target)
         found = [leaf.denial for leaf in leaves if leaf.method in {ANY_METHOD, called} or leaf.is_head(called)]
         return list({id(denial): denial for denial in [*self._of_all, *found]}.values())
 

@@ -9,6 +9,7 @@ from proxy.policy.destinations import Destinations
 from proxy.policy.permit import Destination
 from proxy.policy.rules import Policy, Rule
 from proxy.policy.settings import Protection
+from proxy.policy.tunnels import of_limits, of_tunnel
 
 
 def describe(policy: Policy, destinations: Destinations) -> list[str]:
@@ -26,9 +27,13 @@ def _inbound(policy: Policy) -> Iterator[str]:
             yield f"  where {_asked(rule.conditions)}"
         for route in rule.routes:
             needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
+            if route.template.method == "CONNECT":
+                needs = of_tunnel(route.permit.tunnel, needs)
             if route.ask is not None:
                 needs += f"; what comes in {route.ask.field.decode()} is traded for it"
             yield f"  may use {route.template} {needs}"
+        if limits := of_limits(rule.limits):
+            yield f"  {limits}"
         if not rule.routes:
             yield "  may use no route by this rule"
     if policy.allow:

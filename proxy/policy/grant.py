@@ -41,7 +41,8 @@ from proxy.tokens.facts import Facts
 class Grant:
     """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    ``denials`` None: no rule denies the peer anything. ``until`` is 0 once it was taken back. Only ``admit`` makes one.
+    ``denials`` None: no rule denies the peer anything. ``refusals``: tokens beyond it that it bears. ``until`` is 0
+    once it was taken back. Only ``admit`` makes one.
     """
 
     peer: Peer
@@ -51,6 +52,8 @@ class Grant:
     routes: RouteTable
     trades: bool = False
     denials: Denials | None = None
+    since: float = 0.0
+    refusals: int = 10
 
     def permit(  # noqa: C901 - every question in its order, and no call more than they need
         self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None
@@ -130,6 +133,8 @@ class Grant:
             routes=self.routes,
             trades=self.trades,
             denials=self.denials,
+            since=self.since,
+            refusals=self.refusals,
         )
 
 
@@ -157,8 +162,8 @@ def route_that_trades(grant: Grant, method: bytes, target: bytes, now: float) ->
     return found[0]
 
 
-def admit(policy: Policy, peer: Peer, until: float) -> Grant:
-    """Return the Grant of a connection. ``until`` is the earlier end of the two SVIDs.
+def admit(policy: Policy, peer: Peer, until: float, since: float = 0.0) -> Grant:
+    """Return the Grant of a connection that began at ``since``. ``until`` is the earlier end of the two SVIDs.
 
     Raises:
         PeerNotAllowed: no rule allows this peer anything, or one denies it all; close before a byte reaches the app.
@@ -173,10 +178,12 @@ def admit(policy: Policy, peer: Peer, until: float) -> Grant:
         peer=peer,
         audiences=ceiling.audiences,
         scopes=ceiling.scopes,
-        until=until,
+        until=min(until, since + ceiling.max_s),
         routes=ceiling.routes,
         trades=ceiling.trades,
         denials=ceiling.denials,
+        since=since,
+        refusals=ceiling.refusals,
     )
 
 

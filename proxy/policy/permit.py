@@ -3,6 +3,7 @@
 from dataclasses import InitVar, dataclass
 
 from proxy.identity.spiffe_id import SpiffeId
+from proxy.policy.limits import NO_LIMITS, TunnelLimits
 from proxy.policy.settings import Propagation, Protection
 from proxy.tokens.ask import Ask
 
@@ -40,6 +41,7 @@ class Permit:
     Inbound: the name of the rule and the route's template, both ours and few enough for a metric label. Outbound:
     the name of the destination, an empty route, and the destination. ``once``: the
     route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next.
+    ``tunnel``: for what becomes one.
     """
 
     seal: InitVar[object]
@@ -48,6 +50,7 @@ class Permit:
     destination: Destination | None = None
     once: str = ""
     propagates: bool = True
+    tunnel: TunnelLimits = NO_LIMITS
 
     def __post_init__(self, seal: object) -> None:
         if seal is not SEAL:

@@ -62,9 +62,12 @@ class RouteTable:
         for method in methods:
             named, inherited = _by_template(routes, method), {} if method.encode() in NEVER_BY_ANY else by_any
             self._by_method[method.encode()] = _Paths(inherited | named)
+        if (tunnels := self._by_method[b"CONNECT"]).exact:  # their target is host:port: no path, and whole or nothing
+            tunnels.exact = {path[1:]: found for path, found in tunnels.exact.items()}
+            tunnels.root = _Node()
 
     def find(self, method: bytes, target: bytes) -> Found:
-        """Return what has to be satisfied. ``target`` is in origin-form (RFC 9112 3.2.1), or ``*``.
+        """Return what has to be satisfied. ``target``: in origin-form (RFC 9112 3.2.1), ``*``; host:port for CONNECT.
 
         Raises:
             AmbiguousPath: the path has several readings, and not all are allowed.
@@ -78,7 +81,8 @@ class RouteTable:
             return _descend(paths.root, target[1:].split(b"/", paths.depth), 0)
         plain = PLAIN.fullmatch(target)
         if plain is None:
-            return _NOTHING if target == b"*" else self._find_in_all_readings(paths, target)
+            no_path = target == b"*" or method == b"CONNECT"
+            return _NOTHING if no_path else self._find_in_all_readings(paths, target)
         path = plain[1]
         return paths.exact.get(path) or _descend(paths.root, path[1:].split(b"/", paths.depth), 0)
 

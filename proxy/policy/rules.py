@@ -1,14 +1,15 @@
 """The rules of a listener, understood, and the ceiling that they set for a peer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.policy.conditions import Condition
 from proxy.policy.denials import Denial, Denials
+from proxy.policy.limits import most_refusals, widest_s
 from proxy.policy.peers import patterns_of
 from proxy.policy.routes import Route, RouteTable
-from proxy.policy.settings import Ambiguity
+from proxy.policy.settings import Ambiguity, LimitSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +27,13 @@ class Rule:
     actors: tuple[str, ...] = ()
     conditions: tuple[Condition, ...] = ()
     denial: Denial | None = None
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
 
 class Ceiling:
     """What all rules that match a peer allow together. One for each set of rules, however many connections share it."""
 
-    __slots__ = ("audiences", "denials", "routes", "scopes", "trades")
+    __slots__ = ("audiences", "denials", "max_s", "refusals", "routes", "scopes", "trades")
 
     def __init__(self, all_rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
         rules = [rule for rule in all_rules if rule.denial is None]
@@ -40,6 +42,8 @@ class Ceiling:
         self.audiences = frozenset().union(*(rule.audiences for rule in rules))
         self.scopes = frozenset().union(*(rule.scopes for rule in rules))
         self.trades = any(route.ask is not None for rule in rules for route in rule.routes)
+        self.max_s = widest_s(rule.limits for rule in rules)
+        self.refusals = most_refusals(rule.limits for rule in rules)
         self.routes = RouteTable([route for rule in rules for route in rule.routes], allow)
 
 

@@ -17,13 +17,39 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
+class TokenNeed(StrEnum):
+    """Whether a tunnel shows a token before its first byte."""
+
+    REQUIRED = "required"
+    NONE = "none"  # mTLS alone: only where the operator says so by name
+
+
+class TunnelEnd(StrEnum):
+    """What ends a tunnel that was opened with a token, besides the SVIDs and the limits of its rule."""
+
+    TOKEN = "token"  # noqa: S105 - its exp
+    LIMIT = "limit"  # the rule's time alone: the token only opened it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """``limits`` of a rule; None: no limit. Bytes count both ways together.
+
+    ``max_s``: of a connection, and of each tunnel. ``refusals``: tokens beyond the Grant; the last ends the connection.
+    """
+
+    max_bytes: int | None = None
+    max_s: float | None = None
+    refusals: int = 10  # a few are a token that was mixed up; more are somebody who tries what passes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
-    """One ``{match: "GET /orders/{id}", scopes: [...]}``.
+    """One ``{match: "GET /orders/{id}", scopes: [...]}``, or ``{match: "CONNECT db:5432"}``, a tunnel.
 
     ``exchange``: the edge of the mesh; the token that the request brings is traded for a transaction token.
     ``facts``: by members of ``tctx``, the names of the facts that have to equal them. ``once``: each transaction is
-    taken once. ``propagate``: whether destinations that ask for it get its token.
+    taken once. ``propagate``: whether destinations that ask for it get its token. ``token``, ``ends``: of tunnels.
     """
 
     match: str
@@ -32,6 +58,8 @@ class RouteSettings:
     facts: Mapping[str, str] = field(default_factory=dict)
     once: bool = False
     propagate: bool = True
+    token: TokenNeed = TokenNeed.REQUIRED
+    ends: TunnelEnd = TunnelEnd.TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +88,7 @@ class RuleSettings:
     tctx: Mapping[str, Literal | tuple[Literal, ...]] = field(default_factory=dict)
     max_token_age_s: float | None = None
     when: str = ""
+    limits: LimitSettings = field(default_factory=LimitSettings)
 
 
 class Ambiguity(StrEnum):

@@ -11,7 +11,8 @@ The path is written as on the wire, and matches whole segments:
 - ``/**`` at the end: whatever follows that slash, even nothing: ``/files/**`` matches ``/files/``, never ``/files``;
 - a ``/`` at the end: itself. ``/orders/`` and ``/orders`` are two paths.
 
-``OPTIONS *`` matches the target ``*`` (RFC 9112 3.2.4), which no other route matches.
+``OPTIONS *`` matches the target ``*`` (RFC 9112 3.2.4), which no other route matches. ``CONNECT host:port`` matches a
+tunnel to exactly that authority (``policy/connect.py``).
 """
 
 import re
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from proxy.errors import AmbiguousPath
+from proxy.policy.authority import InvalidAuthority, parse_authority
 from proxy.policy.path import ambiguities, in_capitals, spell
 
 MAX_SEGMENTS = 64
@@ -66,6 +68,9 @@ class Template:
         method, space, path = raw.partition(" ")
         if not space:
             raise InvalidTemplate(f"no method: {_EXAMPLE}")
+        if method == "CONNECT":
+            authority = _tunnel(path)
+            return cls(method=method, path=authority, segments=(authority.encode(),))
         _check_method(method)
         if path == "*":
             if method != "OPTIONS":
@@ -77,9 +82,17 @@ class Template:
         return f"{self.method} {self.path}"
 
 
+def _tunnel(authority: str) -> str:
+    try:
+        named = parse_authority(authority)
+    except InvalidAuthority as error:
+        raise InvalidTemplate(f"a tunnel leads to host:port, as in CONNECT db:5432; {error}") from None
+    if named.port is None:
+        raise InvalidTemplate("write the port too, as in CONNECT db:5432")
+    return str(named)
+
+
 def _check_method(method: str) -> None:
-    if method == "CONNECT":
-        raise InvalidTemplate("CONNECT has no path and is not served")
     if method != ANY_METHOD and not CAPITAL_METHOD.fullmatch(method.encode()):
         raise InvalidTemplate(f"the method is a name in capitals, or *: {_EXAMPLE}")
 

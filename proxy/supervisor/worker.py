@@ -10,6 +10,7 @@ import logging
 import resource
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.app import Sidecar
@@ -90,28 +91,32 @@ async def _end(sidecar: Sidecar, end_now: asyncio.Event) -> int:
     _log.info("ending: within %g s, or at once with a second signal", settings.shutdown_grace_s)
     sidecar.begin_drain()
     until = time.monotonic() + settings.shutdown_grace_s
-    if not await _ended(sidecar.inbound, 0, until, end_now):
+    if not await _ended([sidecar.inbound], 0, until, end_now):
         return _forced(sidecar)
-    if not await _ended(sidecar.outbound, settings.shutdown_quiet_s, until, end_now):
+    if not await _ended([sidecar.outbound, *sidecar.raw.listeners], settings.shutdown_quiet_s, until, end_now):
         return _forced(sidecar)
     return 0
 
 
-async def _ended(listener: Listener | None, quiet_s: float, until: float, end_now: asyncio.Event) -> bool:
+async def _ended(maybe: Sequence[Listener | None], quiet_s: float, until: float, end_now: asyncio.Event) -> bool:
     """Wait until nothing is in flight and nothing began for ``quiet_s``; False when the grace is over."""
-    if listener is None:
+    listeners = [listener for listener in maybe if listener is not None]
+    if not listeners:
         return True
     began = time.monotonic()
-    while listener.in_flight or time.monotonic() - max(listener.last_used, began) < quiet_s:
+    while any(each.in_flight for each in listeners) or (
+        time.monotonic() - max([began, *(each.last_used for each in listeners)]) < quiet_s
+    ):
         if end_now.is_set():
             return False
         if time.monotonic() >= until:
-            return not listener.in_flight
+            return not any(each.in_flight for each in listeners)
         await asyncio.sleep(POLL_S)
     return True
 
 
 def _forced(sidecar: Sidecar) -> int:
-    cut = sum(listener.in_flight for listener in (sidecar.inbound, sidecar.outbound) if listener is not None)
+    listeners = (sidecar.inbound, sidecar.outbound, *sidecar.raw.listeners)
+    cut = sum(listener.in_flight for listener in listeners if listener is not None)
     _log.warning("ended by force: %d requests were cut", cut)
     return 1 if cut else 0

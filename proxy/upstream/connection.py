@@ -41,14 +41,17 @@ class Upstream(Lendable):
 
     ``deadline``, ``idle_until``, ``retires_at`` and ``ends_at`` are seconds on the loop's clock. It is not lent past
     ``retires_at``, and cut at ``ends_at``, when the identity of one of the two sides ends. ``peer`` is who was proved.
+    ``held``: what the other side says first waits until there is a tunnel; it has said all of it where ``ended_early``.
     """
 
     __slots__ = (
         "closed",
         "deadline",
         "decoder",
+        "ended_early",
         "ends_at",
         "failure",
+        "held",
         "listener",
         "on_closed",
         "peer",
@@ -60,7 +63,9 @@ class Upstream(Lendable):
 
     transport: asyncio.Transport
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, held: bool = False) -> None:
+        self.held = held
+        self.ended_early = False
         self.decoder = ResponseDecoder(limits)
         self.listener: Listener | None = None
         self.deadline = NEVER
@@ -86,6 +91,8 @@ class Upstream(Lendable):
         """Take the transport; for TLS, after the handshake."""
         self.transport = transport  # type: ignore[assignment]
         self.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        if self.held:
+            self.transport.pause_reading()
         self.closed = False
 
     def lend_to(self, listener: Listener, method: bytes) -> None:
@@ -108,13 +115,20 @@ class Upstream(Lendable):
             return
         listener = self.listener
         if listener is None:
-            cut(self.transport)
+            if self.held:
+                self.decoder.receive(data)
+                self.transport.pause_reading()  # again: uvloop begins to read after connection_made, whatever was said
+            else:
+                cut(self.transport)
             return
         self.decoder.receive(data)
         listener.on_answer()
 
     def eof_received(self) -> bool:
         """Take the end of what the other side sends; a plain connection stays open for a tunnel's other half."""
+        if self.held and self.tunnel is None and self.listener is None:
+            self.ended_early = True
+            return True
         if self.listener is not None and not is_cut(self.transport):
             self.listener.on_answer_end()
         return self.tunnel is not None and self.transport.get_extra_info("ssl_object") is None

@@ -65,8 +65,8 @@ class Dialer:
         self._chance = chance
         self._web: ssl.SSLContext | None = None
 
-    async def dial(self, endpoint: Endpoint, limits: Limits, timeout_s: float) -> Upstream:
-        """Open one connection to ``endpoint``.
+    async def dial(self, endpoint: Endpoint, limits: Limits, timeout_s: float, *, held: bool = False) -> Upstream:
+        """Open one connection to ``endpoint``; ``held`` as in ``Upstream``, for one that is not protected.
 
         Raises:
             UpstreamDown, UpstreamTimeout, UpstreamUntrusted, UpstreamRefusedUs, NotReady: as their names say.
@@ -80,7 +80,7 @@ class Dialer:
             raise UpstreamTimeout(f"no connection to {endpoint} within {timeout_s:g} s") from error
         context, shown = self._context(endpoint.protection), self._store.current
         if context is None:
-            _, upstream = await self._transports.connected(lambda: Upstream(limits), sock, None, None, 0)
+            _, upstream = await self._transports.connected(lambda: Upstream(limits, held=held), sock, None, None, 0)
             upstream.retires_at = self._retires_at(NEVER)
             return upstream
         started = self._clock()

@@ -24,7 +24,10 @@ class Pool:
         dialer: Dialer,
         deadlines: Deadlines,
         clock: Callable[[], float],
+        *,
+        held: bool = False,
     ) -> None:
+        self._held = held  # connections of raw TCP: see ``Upstream``
         self.endpoint = endpoint
         self.retired = False
         self._settings = settings
@@ -51,7 +54,8 @@ class Pool:
             raise UpstreamOverloaded(f"all {self._settings.max_connections} connections to {self.endpoint} are in use")
         self.ledger.opening()
         try:
-            upstream = await self._dialer.dial(self.endpoint, self._limits, self._settings.connect_timeout_s)
+            timeout_s = self._settings.connect_timeout_s
+            upstream = await self._dialer.dial(self.endpoint, self._limits, timeout_s, held=self._held)
         except BaseException:
             self.ledger.closed(None)
             raise

@@ -75,7 +75,7 @@ class Sidecar:
             line = self._seen.get(timeout=max(0.1, until - time.monotonic()))
             if not line:
                 raise AssertionError("the sidecar did not start:\n" + "".join(self.lines))
-            found = dict(re.findall(r"\b(health|metrics|admin|inbound|outbound) (\d+)", line))
+            found = dict(re.findall(r"\b(health|metrics|admin|inbound|outbound|tcp\d+) (\d+)", line))
             if "health" in found:
                 return {name: int(port) for name, port in found.items()}
 

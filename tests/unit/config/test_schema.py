@@ -146,6 +146,8 @@ _MADE_OF_MORE = {
     "destinations",
     "inbound",
     "outbound",
+    "tcp",
+    "protocol",
     "host",
     "port",
     "svid",
@@ -163,7 +165,10 @@ def test_homes_know_where_a_key_belongs() -> None:
     where = homes()
     assert where["policy"] == "at the top level"
     assert where["app"] == "under inbound"
-    assert where["listen"] == "under inbound or under outbound or under metrics or under health or under admin"
+    assert (
+        where["listen"]
+        == "under inbound or under outbound or under tcp or under metrics or under health or under admin"
+    )
 
 
 def _mutations() -> st.SearchStrategy[Callable[[Any], None]]:

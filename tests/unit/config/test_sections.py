@@ -23,7 +23,10 @@ def test_what_is_missing_below() -> None:
         ("F:4: inbound.app:", "app: http://127.0.0.1:8080"),
         (
             "F:5: outbound.destinations:",
-            "destinations: [{host: ledger, address: 'ledger.default.svc:15006', spiffe_id: ...}]",
+            (
+                "destinations: [{host: ledger, address: 'ledger.default.svc:15006', spiffe_id: ...}], "
+                "or tcp: [{listen: 127.0.0.1:15432, host: 'db:5432', address: ..., spiffe_id: ...}]"
+            ),
         ),
         ("F:6: tokens.service.url:", "url: https://tts.default.svc/token"),
         ("F:6: tokens.service.spiffe_id:", "spiffe_id: spiffe://example.org/tts"),

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from proxy.config import word
-from proxy.config.value import Later, Unfit, Value
+from proxy.config.value import Unfit, Value
+from proxy.flow.settings import AppProtocol
 
 TAKEN: list[tuple[Callable[[], Value[Any]], str]] = [
     (word.listen_address, "[::]:0"),
@@ -90,10 +91,13 @@ def test_localhost_is_an_address() -> None:
     assert word.loopback_address().parse("localhost:1") == ("127.0.0.1", 1)
 
 
-def test_raw_tcp_belongs_to_a_later_release() -> None:
-    """The design has it; this release says so."""
-    with pytest.raises(Later, match="later release: for now the app speaks HTTP"):
-        word.app_url().parse("tcp://127.0.0.1:5432")
+def test_an_app_of_raw_tcp() -> None:
+    """As the design has it; there is nothing behind its port."""
+    assert word.app_url().parse("tcp://127.0.0.1:5432") == ("127.0.0.1", 5432, AppProtocol.TCP)
+    assert word.app_url().parse("http://[::1]:80/") == ("::1", 80, AppProtocol.HTTP)
+    for raw in ("tcp://127.0.0.1:0", "tcp://127.0.0.1", "tcp://127.0.0.1:5432/db", "tcp://u@h:1", "tcp:127.0.0.1:1"):
+        with pytest.raises(Unfit):
+            word.app_url().parse(raw)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ def fill(catalogue: Metrics) -> None:
     catalogue.transaction_memory("used").read = lambda: 0.5
     catalogue.tls_handshake("server", "ok").observe(0.002)
     catalogue.connections("inbound", "open").inc()
+    catalogue.tunnels("inbound").inc()
+    catalogue.tunnel_bytes("inbound", "to_client", "edge may order").inc(5)
+    catalogue.tunnel_duration("inbound", "grant_ended").observe(12.0)
     catalogue.svid_not_after.set(2000.0)
     catalogue.svid_rotations.inc()
     catalogue.bundle_not_after("example.org").set(3000.0)
