@@ -85,6 +85,11 @@ class Metrics:
         self._reloads = self._counters("svidecar_reload_total")
         self.event_loop_lag = self._histograms("svidecar_event_loop_lag_seconds").learn(())
         self.access_log_dropped = self._counters("svidecar_access_log_dropped_total").learn(())
+        self._audit = (
+            self._family("svidecar_audit_dropped_total", Kind.COUNTER, Reading),
+            self._family("svidecar_audit_failing", Kind.GAUGE, Reading),
+            self._family("svidecar_audit_lines", Kind.GAUGE, Reading),
+        )
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
         self._start_at_zero()
@@ -232,6 +237,13 @@ class Metrics:
     def keys_loaded(self, at: float) -> None:
         """Good keys were loaded or confirmed then."""
         self.keys_age.since = at
+
+    def watch_audit(
+        self, *, dropped: Callable[[], float], failing: Callable[[], float], lines: Callable[[], float]
+    ) -> None:
+        """There is an audit, and these tell of it when they are asked."""
+        for family, read in zip(self._audit, (dropped, failing, lines), strict=True):
+            family.learn(()).read = read
 
     def pieces(self) -> Iterator[Piece]:
         """Give all metrics in pieces (see ``Family.pieces``): who we are, what we counted, what the kernel counts."""

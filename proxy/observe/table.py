@@ -217,6 +217,21 @@ TABLE = (
         help="Access log lines that were lost because their reader was too slow or gone.",
     ),
     Declaration(
+        name="svidecar_audit_dropped_total",
+        kind=Kind.COUNTER,
+        help="Audit records that were lost because the disk was too slow or full; the chain says so too.",
+    ),
+    Declaration(
+        name="svidecar_audit_failing",
+        kind=Kind.GAUGE,
+        help="1 while the audit cannot be written.",
+    ),
+    Declaration(
+        name="svidecar_audit_lines",
+        kind=Kind.GAUGE,
+        help="The number of the last line in the chain of the audit, for svidecar audit verify --last.",
+    ),
+    Declaration(
         name="svidecar_build_info",
         kind=Kind.GAUGE,
         help="What runs here; always 1.",
