@@ -81,7 +81,6 @@ class Exchange(Facts):
     upstream: Upstream | None = None
     tunnel_ends_at = NEVER
     first_byte_s = NEVER
-    answered = False
     answer_done = False
     replayed = False
     finished = False

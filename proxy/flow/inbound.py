@@ -112,6 +112,7 @@ class InboundConnection(Downstream):
             self.listener.refuse_peer(self, error)
             return
         super().connection_made(transport)
+        self.account.admit()
         left_s = self._grant.until - self.runtime.now()
         now = self.runtime.clock()
         self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
@@ -129,6 +130,7 @@ class InboundConnection(Downstream):
         known = self._inbound.acquaintances.meet(peer, identity.svid.spiffe_id)
         self.account.local, self.account.peer = known.local, known.peer.uri
         self._forwarded_client_cert = known.forwarded
+        self.account.policy = self._inbound.policy.version
         self._grant = admit(self._inbound.policy, known.peer, min(peer.not_after, identity.svid.not_after))
 
     def judge(self, proofs: Proofs) -> None:
@@ -138,6 +140,7 @@ class InboundConnection(Downstream):
             return
         try:
             peer = proofs.again(grant.peer, self.transport)
+            self.account = self.account.under(self._inbound.policy.version)
             self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after))
         except ConnectionRefusal as error:
             self.account.refuse(error)
@@ -232,6 +235,7 @@ class InboundConnection(Downstream):
             except BodyTooLarge as error:
                 exchange.fail(error)
                 return
+        exchange.account = self.account  # the rules may have changed while the body came
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
             self.on_request(exchange)

@@ -21,7 +21,7 @@ from proxy.observe.process import Process
 from proxy.observe.table import TABLE, Kind
 
 Direction = Literal["inbound", "outbound"]
-Decision = Literal["allow", "deny", "error"]
+Decision = Literal["allow", "deny", "error", "would_refuse"]
 Role = Literal["server", "client"]
 State = Literal["handshaking", "open"]
 

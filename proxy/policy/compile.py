@@ -28,6 +28,7 @@ from proxy.policy.settings import (
     RuleSettings,
 )
 from proxy.policy.template import InvalidTemplate, Template
+from proxy.policy.version import version_of
 from proxy.tokens.ask import Ask, compile_ask
 from proxy.tokens.settings import AskSettings
 
@@ -64,7 +65,7 @@ def compile_policy(settings: PolicySettings, audience: str) -> Policy:
     rules = [_rule(f"policy[{n}]", rule, audience, library, errors) for n, rule in enumerate(settings.rules)]
     if errors:
         raise PolicyErrors(errors)
-    return Policy(rules, settings.allow)
+    return Policy(rules, settings.allow, version_of((settings, audience)))
 
 
 def _check_names(names: Sequence[str], errors: Errors) -> None:
@@ -216,7 +217,7 @@ def compile_destinations(settings: Sequence[DestinationSettings], trust_domain: 
             errors.append((f"{_DESTINATIONS}[{number}].host", f"{_DESTINATIONS}[{first}] has this host too: keep one"))
     if errors:
         raise PolicyErrors(errors)
-    return Destinations([destination for _, destination in known.values()])
+    return Destinations([destination for _, destination in known.values()], version_of((*settings, trust_domain)))
 
 
 def _destination(path: str, settings: DestinationSettings, trust_domain: str, errors: Errors) -> Destination | None:

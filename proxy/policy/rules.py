@@ -46,9 +46,10 @@ class Ceiling:
 class Policy:
     """All rules of a listener, in the order of the file. ``compile_policy`` makes one."""
 
-    __slots__ = ("_by_pattern", "_ceilings", "_of_everybody", "allow", "rules")
+    __slots__ = ("_by_pattern", "_ceilings", "_of_everybody", "allow", "rules", "version")
 
-    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity], version: str = "") -> None:
+        self.version = version
         self.rules = tuple(rules)
         self.allow = allow
         self._by_pattern: dict[str, list[int]] = {}

@@ -17,6 +17,7 @@ MAX_VALUE: Final = 2048
 """Characters of one value: the longest SPIFFE ID. A longer value (a ``txn`` may be anything) is cut."""
 
 MAX_METHOD: Final = 64
+MAX_HOST: Final = 255
 
 MAX_REMEMBERED: Final = 1024
 """Tokens whose members are kept as text: each comes with many requests."""
@@ -85,7 +86,9 @@ class Scribe:
             add(f'"route":{quote(record.route[:MAX_VALUE])}')
         if record.destination is not None:
             add(f'"destination":{quote(record.destination)}')
-        elif self._full_path and record.target is not None:
+        elif record.host is not None:
+            add(f'"host":{_free(record.host, MAX_HOST)}')
+        if self._full_path and record.target is not None:
             add(f'"path":{_free(record.target.partition(b"?")[0], MAX_VALUE)}')
         if record.status:
             add(f'"status":{record.status}')

@@ -51,6 +51,7 @@ class AuditRecord(NamedTuple):
     trace_id: bytes | None = None
     method: bytes | None = None
     target: bytes | None = None
+    host: bytes | None = None  # whom the app wanted to call, where it may not
     status: int = 0
     upstream_status: int = 0
     duration_s: float | None = None
