@@ -19,6 +19,7 @@ from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
+from proxy.config.gates import gates_of
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
@@ -70,7 +71,7 @@ class Sidecar:
         self.deadlines = Deadlines(loop)
         self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
-        self.health = Health(_gates(settings))
+        self.health = Health(gates_of(settings))
         self.store = IdentityStore()
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
@@ -380,13 +381,3 @@ def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
     """Give all that is asked of the token service, for routes and for destinations."""
     of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
     return [*of_routes, *(destination.token for destination in settings.destinations)]
-
-
-def _gates(settings: SidecarSettings) -> list[Gate]:
-    """Name what must be loaded: keys where tokens are verified, policy where there is an inbound listener."""
-    gates = list(Gate)
-    if settings.inbound is None:
-        gates.remove(Gate.POLICY)
-        if settings.tokens.service is None:
-            gates.remove(Gate.KEYS)
-    return gates
