@@ -24,6 +24,7 @@ from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
 from proxy.federation.relations import Relations
+from proxy.flow.announce import announce
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
@@ -32,6 +33,7 @@ from proxy.flow.transaction import Transactions, counted, memory_for, watch
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
+from proxy.identity.signer import SvidSigner
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity, IdentityStore
@@ -41,6 +43,7 @@ from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
 from proxy.observe.agent import AgentMetrics
+from proxy.observe.audit.trail import open_audit
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.trace import TraceIds
@@ -71,8 +74,9 @@ class Sidecar:
         self.deadlines = Deadlines(loop)
         self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
-        self.health = Health(gates_of(settings))
         self.store = IdentityStore()
+        self.audit = open_audit(settings.audit, SvidSigner(self.store), self.metrics)
+        self.health = Health(gates_of(settings))
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
         self.source = self._make_source()
@@ -128,6 +132,7 @@ class Sidecar:
             access_log=self.access_log,
             trace_ids=TraceIds(os.urandom),
             pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode(),
+            audit=self.audit,
         )
 
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
@@ -221,6 +226,9 @@ class Sidecar:
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
+        announce(self.audit, self.inbound_door, self.outbound_door)
+        if self.audit is not None:
+            self.audit.start()
         self._lag.start()
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
@@ -336,11 +344,14 @@ class Sidecar:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
-        if self.outbound_door is not None and destinations != destinations_now:
+        if self.outbound_door is not None and self.outbound is not None and destinations != destinations_now:
             self.transactions.passages = memory_for(destinations, self.settings.inbound, self.transactions.passages)
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
+            self.outbound.decide_by(known.version)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
+
+        announce(self.audit, self.inbound_door, self.outbound_door)
 
     def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
         """Nobody may go any more where no destination leads, or another one leads now."""
@@ -375,6 +386,8 @@ class Sidecar:
         self.source.close()
         self.deadlines.close()
         self.access_log.close()
+        if self.audit is not None:
+            self.audit.close()
 
 
 def _asks(settings: SidecarSettings) -> list[AskSettings | None]:

@@ -38,6 +38,18 @@ begin here:
 """
 
 
+_AUDIT_EPILOG = """\
+exit codes:
+  0  whole, and fixed by checkpoints with a good signature
+  1  something was changed, removed, put in or moved, or a signature does not hold
+  2  usage, or a file that cannot be read
+  3  whole, but nothing proves who wrote it: no key was given, or there is no checkpoint
+
+It cannot see lines cut off behind the last checkpoint, unless --last says how many there were
+(svidecar_audit_lines), nor lines that rotation has removed at the beginning: it says where a chain begins and ends.
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and give the exit code."""
     options = _parser().parse_args(argv)
@@ -71,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     about = config.add_subparsers(title="verbs", metavar="VERB", required=True)
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
     _authority_entry(verbs)
+    _audit_entry(verbs)
     _wait_entry(verbs)
     _identity_entry(verbs)
     _token_entries(verbs)
@@ -128,6 +141,20 @@ def _authority_entry(verbs: "Verbs") -> None:
         "--socket", type=Path, metavar="PATH", help="of the Workload API (default: STATE/workload.sock)"
     )
     authority.add_argument("--config", type=Path, metavar="F", help="the YAML of the authority")
+
+
+def _audit_entry(verbs: "Verbs") -> None:
+    audit = verbs.add_parser("audit", help="about audit files", description="About audit files.")
+    about = audit.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verify = _entry(about, "verify", _audit_verify, "find what was changed, removed, put in or moved")
+    verify.epilog = _AUDIT_EPILOG
+    verify.formatter_class = argparse.RawDescriptionHelpFormatter
+    verify.add_argument("files", nargs="+", type=Path, metavar="FILE", help="in any order; also compressed by gzip")
+    verify.add_argument("--key", action="append", default=[], type=Path, metavar="F", help="public key; repeatable")
+    verify.add_argument("--bundle", type=Path, metavar="F", help="of the trust domain, where the SVID's key signs")
+    verify.add_argument("--spiffe-id", metavar="ID", help="who must have signed; with --bundle")
+    verify.add_argument("--last", type=int, metavar="N", help="the chain is known to have so many lines at least")
+    _json_option(verify)
 
 
 def _wait_entry(verbs: "Verbs") -> None:
@@ -267,6 +294,12 @@ def _wait(options: argparse.Namespace) -> int:
 
     given = {"--url": options.url, "--timeout": options.timeout}
     return wait([f"{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _audit_verify(options: argparse.Namespace) -> int:
+    from proxy.admin.audit import main as audit
+
+    return audit(options)
 
 
 def _identity_show(options: argparse.Namespace) -> int:

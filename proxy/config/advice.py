@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.config.address import is_loopback, parse_url
+from proxy.config.auditing import advise_audit
 from proxy.config.settings import SidecarSettings
 from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
 from proxy.flow.settings import ListenerSettings
@@ -29,6 +30,7 @@ def advise(settings: SidecarSettings, now: float) -> list[Advice]:
         *_policy(settings),
         *_proportions(settings),
         *_access_log(settings),
+        *advise_audit(settings.audit),
     ]
 
 

@@ -8,6 +8,7 @@ from proxy.flow.settings import InboundSettings, OutboundSettings
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
+from proxy.observe.audit.settings import AuditSettings
 from proxy.observe.settings import AccessLogSettings
 from proxy.policy.settings import DestinationSettings, PolicySettings
 from proxy.tls.settings import TlsSettings
@@ -30,6 +31,7 @@ class SidecarSettings:
     admin: AdminSettings
     access_log: AccessLogSettings
     lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     federation: tuple[RelationSettings, ...] = ()
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

@@ -1,4 +1,4 @@
-"""What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log and of the audit."""
+"""What is written down of an exchange when it ends, once: two histograms, one verdict, a line in each log."""
 
 from hashlib import sha256
 from typing import Final
@@ -90,6 +90,7 @@ class Account:
         other = Account(self._runtime, self.direction, self.peer, self.local)
         other.policy, other.conn = policy, self.conn
         return other
+
     def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
         permit = facts.permit
         rule, route = (permit.rule, permit.route) if permit is not None else ("", "")
@@ -153,7 +154,6 @@ class Account:
                 response_bytes=facts.response_bytes,
             )
         )
-
 
     def _put(self, audit: Trail, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
         permit, head = facts.permit, facts.head

@@ -53,6 +53,7 @@ class Trail:
         self._allows = settings.allows
         self._allowed = 0
         self._conn = 0
+        self._policies: dict[str, str] = {}
         self._is_idle = True
         self._wake = threading.Event()
         self._closing = threading.Event()
@@ -80,8 +81,11 @@ class Trail:
                 return
         self._append(record)
 
-    def policy_taken(self, direction: Direction, version: str, rules: int, mode: str) -> None:
-        """Write that from now on these rules decide."""
+    def policy_taken(self, direction: Direction, version: str, rules: int, mode: str = "enforce") -> None:
+        """Write that from now on these rules decide, unless they do already."""
+        if self._policies.get(direction) == version:
+            return
+        self._policies[direction] = version
         self._append(PolicyNote(time(), direction, version, rules, mode))
 
     def _append(self, item: AuditRecord | PolicyNote) -> None:
@@ -130,6 +134,11 @@ class Trail:
             _log.warning("audit: the disk is too slow, its last lines are lost")
         elif self._lost:
             _log.warning("audit: %d records could not be written, and are lost", self._lost)
+
+
+def open_audit(settings: AuditSettings, svid_signer: Callable[[], Signer | None], metrics: Metrics) -> Trail | None:
+    """Open the audit; None where none is configured. Raises ConfigInvalid."""
+    return Trail(settings, svid_signer, metrics, token_hex(4)) if settings.file is not None else None
 
 
 def _signer_of(settings: AuditSettings) -> Callable[[], Signer]:
