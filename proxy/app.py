@@ -90,16 +90,7 @@ class Sidecar:
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
-        self.dialer = Dialer(
-            self.transports,
-            self.contexts,
-            self.store,
-            time.time,
-            time.monotonic,
-            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
-            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
-            lifetime=settings.lifetime,
-        )
+        self.dialer = self._make_dialer()
         self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
@@ -120,6 +111,18 @@ class Sidecar:
             failed=agent.failed,
         )
         return choose_source(self.settings.identity, self.store, time.time, random.random, told)
+
+    def _make_dialer(self) -> Dialer:
+        return Dialer(
+            self.transports,
+            self.contexts,
+            self.store,
+            time.time,
+            time.monotonic,
+            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
+            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
+            lifetime=self.settings.lifetime,
+        )
 
     def _make_runtime(self, direction: str) -> Runtime:
         return Runtime(

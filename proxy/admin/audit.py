@@ -41,9 +41,7 @@ def main(options: argparse.Namespace) -> int:
     """Verify the files and tell what was found."""
     try:
         find_key = _find_key(options)
-        chains = _chains(options.files)
-        if options.last is not None and len(chains) > 1:
-            raise _Unusable("--last is about one chain: give the files of one")
+        chains = _chains(options.files, alone=options.last is not None)
         done = [_read_chain(chain, files, find_key).end(options.last) for chain, files in chains.items()]
     except _Unusable as error:
         print(error, file=sys.stderr)
@@ -69,7 +67,7 @@ def _verdict(outcomes: Sequence[Outcome], *, has_key: bool) -> int:
 # ---- the files
 
 
-def _chains(paths: Sequence[Path]) -> dict[str, list[Path]]:
+def _chains(paths: Sequence[Path], *, alone: bool) -> dict[str, list[Path]]:
     """Give the files of each chain in their order: by the chain and number that the first line of each tells."""
     found: dict[str, list[tuple[int, Path]]] = {}
     for path in paths:
@@ -88,14 +86,15 @@ def _chains(paths: Sequence[Path]) -> dict[str, list[Path]]:
     unnamed = found.pop("", []) if len(found) > 1 else []
     if unnamed:  # a first line that was cut off or changed: where there is one chain alone, it belongs there
         found[next(iter(found))].extend(unnamed)
+    if alone and len(found) > 1:
+        raise _Unusable("--last is about one chain: give the files of one")
     return {chain: [path for _, path in sorted(files)] for chain, files in found.items()}
 
 
 def _open(path: Path) -> IO[bytes]:
-    file = path.open("rb")
-    is_packed = file.read(2) == _GZIP
-    file.seek(0)
-    return gzip.open(file) if is_packed else file  # type: ignore[return-value]  # it reads lines, too
+    with path.open("rb") as file:
+        is_packed = file.read(2) == _GZIP
+    return gzip.open(path) if is_packed else path.open("rb")  # type: ignore[return-value]  # it reads lines, too
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:

@@ -85,13 +85,9 @@ class Metrics:
         self._reloads = self._counters("svidecar_reload_total")
         self.event_loop_lag = self._histograms("svidecar_event_loop_lag_seconds").learn(())
         self.access_log_dropped = self._counters("svidecar_access_log_dropped_total").learn(())
-        self._audit = (
-            self._family("svidecar_audit_dropped_total", Kind.COUNTER, Reading),
-            self._family("svidecar_audit_failing", Kind.GAUGE, Reading),
-            self._family("svidecar_audit_lines", Kind.GAUGE, Reading),
-        )
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
+        self._audit = self._of_the_audit()
         self._start_at_zero()
         self._service = service
         self._process = Process()
@@ -114,6 +110,13 @@ class Metrics:
 
     def _histograms(self, name: str, spread: Callable[[Values], Values] = tuple) -> Family[Histogram]:
         return self._family(name, Kind.HISTOGRAM, partial(Histogram, _DECLARED[name].buckets), spread)
+
+    def _of_the_audit(self) -> tuple[Family[Reading], ...]:
+        return (
+            self._family("svidecar_audit_dropped_total", Kind.COUNTER, Reading),
+            self._family("svidecar_audit_failing", Kind.GAUGE, Reading),
+            self._family("svidecar_audit_lines", Kind.GAUGE, Reading),
+        )
 
     def _start_at_zero(self) -> None:
         """A rate over a counter that appears with its first event misses that event."""

@@ -12,6 +12,8 @@ from proxy.observe.audit.file import AuditFile
 class Found:
     """The end of the chain ``id``. ``n`` 0: it begins now. ``torn``: what a crash has left behind the last line.
 
+    ``unended``: the file does not end with the end of a line, so that has to be written first.
+
     ``began``: when the file did, in seconds since 1970. ``why``: why a new one begins although there was an old one.
     """
 
@@ -19,6 +21,7 @@ class Found:
     n: int = 0
     last: str = GENESIS
     torn: bytes = b""
+    unended: bool = False
     began: float
     why: str = ""
 
@@ -50,7 +53,7 @@ def take_up(file: AuditFile, chain_id: str, now: float) -> Found:
             break
         finally:
             before.close()
-        if not found.torn:
+        if not found.unended:
             return Found(id=found.id, n=found.n, last=found.last, began=now)
         break
     return Found(id=chain_id, began=now)
@@ -64,7 +67,19 @@ def _end_of(path: Path, file: AuditFile, now: float) -> Found:
     found = first.get("chain")
     if type(found) is not str or not found.isalnum() or not found.isascii():
         raise NotALine("its first line names no chain")
-    return Found(id=found, n=last["n"], last=digest(tail.line), torn=tail.torn, began=_time_of(first.get("time"), now))
+    n, last_digest, torn = last["n"], digest(tail.line), tail.torn
+    if _follows(torn, n, last_digest):  # a whole line, which lacks its end alone
+        n, last_digest, torn = n + 1, digest(torn), b""
+    began = _time_of(first.get("time"), now)
+    return Found(id=found, n=n, last=last_digest, torn=torn, unended=bool(tail.torn), began=began)
+
+
+def _follows(raw: bytes, n: int, last: str) -> bool:
+    try:
+        found = read(raw)
+    except NotALine:
+        return False
+    return bool(found["n"] == n + 1 and found["prev"] == last)
 
 
 def _time_of(written: object, now: float) -> float:

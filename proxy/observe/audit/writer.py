@@ -239,16 +239,12 @@ class Writer:
         self._seal(f'"kind":"continue",{self._at()},"chain":"{self._chain.id}","why":"{why}"{_torn(torn)}')
 
     def _beginning(self, found: Found) -> str:
-        if found.torn:
-            self._seal_torn()
+        if found.unended:  # our first line stands on a line of its own
+            self._sealed.append(_Sealed("", b"\n", self._chain.n))
         how = "resume" if found.n else "begin"
         kept = f'"sub":"{self._settings.sub}","path":"{self._settings.path}","allows":{self._settings.allows}'
         why = f',"why":{quote(found.why)}' if found.why else ""
         return f'"kind":"{how}",{self._at()},"chain":"{found.id}"{why},{kept}{_torn(found.torn)}'
-
-    def _seal_torn(self) -> None:
-        """End what a crash has left, so that our first line stands on a line of its own."""
-        self._sealed.append(_Sealed("", b"\n", self._chain.n))
 
     # ---- checkpoints
 

@@ -31,6 +31,9 @@ FROZEN = {
     "svidecar_reload_total": "counter result",
     "svidecar_event_loop_lag_seconds": "histogram",
     "svidecar_access_log_dropped_total": "counter",
+    "svidecar_audit_dropped_total": "counter",
+    "svidecar_audit_failing": "gauge",
+    "svidecar_audit_lines": "gauge",
     "svidecar_build_info": "gauge version python openssl event_loop",
 }
 
