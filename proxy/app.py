@@ -229,7 +229,7 @@ class Sidecar:
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
-        announce(self.audit, self.inbound_door, self.outbound_door)
+        announce(self.audit, self.metrics, self.inbound_door, self.outbound_door)
         if self.audit is not None:
             self.audit.start()
         self._lag.start()
@@ -354,7 +354,7 @@ class Sidecar:
             self.outbound.decide_by(known.version)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
 
-        announce(self.audit, self.inbound_door, self.outbound_door)
+        announce(self.audit, self.metrics, self.inbound_door, self.outbound_door)
 
     def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
         """Nobody may go any more where no destination leads, or another one leads now."""

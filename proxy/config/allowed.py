@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.config.address import HostPort
-from proxy.config.conditions import CONDITIONS, EFFECT, TRUST_DOMAINS
+from proxy.config.conditions import CONDITIONS, EFFECT, MODE, TRUST_DOMAINS
 from proxy.config.shape import Key, ListOf, Record, Section, TableOf
 from proxy.config.value import choice, flag, text
 from proxy.config.word import (
@@ -194,6 +194,7 @@ _RULE = Record(
             required="name: edge may order",
         ),
         EFFECT,
+        MODE,
         Key(
             "peers",
             ListOf(

@@ -20,7 +20,7 @@ from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
-from proxy.policy.settings import DestinationSettings, PolicySettings
+from proxy.policy.settings import DestinationSettings, Mode, PolicySettings
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.settings import TokenSettings
 from proxy.upstream.settings import PoolSettings
@@ -55,6 +55,7 @@ def policy(values: Values) -> PolicySettings:
         rules=values.get("policy", ()),
         allow=frozenset(values.get("allow_ambiguous", ())),
         environment=values.get("environment", {}),
+        mode=values.get("inbound", {}).get("mode", Mode.ENFORCE),
     )
 
 

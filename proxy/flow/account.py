@@ -73,15 +73,15 @@ class Account:
         """Write down a connection that was refused, or a message without a readable head."""
         write_connection(self._runtime, self.direction, error, self.peer, self.local, self.conn, self.policy)
 
-    def admit(self) -> None:
-        """Write down that the peer of this connection was admitted."""
+    def admit(self, would: str = "") -> None:
+        """Write down that the peer of this connection was admitted; ``would``: in audit mode, the reason against it."""
+        decision: Decision = "would_refuse" if would else "allow"
+        if would:
+            self._runtime.metrics.decision(self.direction, decision, would, "").inc()
         if self._audit is not None:
-            now = self._runtime.now()
-            self._audit.put(
-                AuditRecord(
-                    now, "connection", self.direction, "allow", "", self.policy, self.conn, self.peer, self.local
-                )
-            )
+            now, way = self._runtime.now(), self.direction
+            record = AuditRecord(now, "connection", way, decision, would, self.policy, self.conn, self.peer, self.local)
+            self._audit.put(record)
 
     def under(self, policy: str) -> "Account":
         """Give the account of what other rules decide from now on; what is in progress stays with this one."""
@@ -98,9 +98,11 @@ class Account:
         if facts.passage is not None:
             facts.passage.leave(now)
         key = (facts.head.method, facts.status, rule, route, reason)
-        cells = self._cells.get(key)
-        if cells is None:
-            cells = self._find(key, decision)
+        if permit is not None and permit.audited and decision == "allow":
+            decision, reason = "would_refuse", permit.audited
+            cells = self._find(key, decision, reason)
+        else:
+            cells = self._cells.get(key) or self._find(key, decision, reason)
         cells[0].observe(duration)
         cells[1].inc()
         self._overhead.observe(facts.own_s)
@@ -109,16 +111,16 @@ class Account:
         if self._audit is not None:
             self._put(self._audit, facts, decision, reason, duration)
 
-    def _find(self, key: Key, decision: Decision) -> tuple[Histogram, Counter]:
+    def _find(self, key: Key, decision: Decision, reason: str) -> tuple[Histogram, Counter]:
         """Find the cells of this kind of exchange, and remember them, unless the caller has invented its method."""
         metrics = self._runtime.metrics
-        method, status, rule, route, reason = key
+        method, status, rule, route, error_type = key
         if self.direction == "inbound":
-            histogram = metrics.server_duration(method, status, route, reason)
+            histogram = metrics.server_duration(method, status, route, error_type)
         else:
-            histogram = metrics.client_duration(method, status, reason, rule)
+            histogram = metrics.client_duration(method, status, error_type, rule)
         cells = histogram, metrics.decision(self.direction, decision, reason, rule)
-        if method in METHODS:
+        if method in METHODS and decision != "would_refuse":  # which has no error
             if len(self._cells) >= MAX_KINDS:
                 self._cells.clear()
             self._cells[key] = cells
@@ -183,6 +185,7 @@ class Account:
                 facts.own_s,
                 facts.request_bytes,
                 facts.response_bytes,
+                permit.audited if permit is not None else "",
             )
         )
 

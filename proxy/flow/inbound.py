@@ -9,7 +9,15 @@ import random
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import BodyTooLarge, ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
+from proxy.errors import (
+    BodyTooLarge,
+    ConnectionRefusal,
+    GrantEnded,
+    NotReady,
+    ProxyError,
+    TokenUnknownKey,
+    TransactionReplayed,
+)
 from proxy.flow.acquaintance import Acquaintances
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
@@ -28,12 +36,14 @@ from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
 from proxy.policy.binding import Undecided
 from proxy.policy.grant import Grant, admit, route_that_trades
+from proxy.policy.modes import let_pass
 from proxy.policy.permit import Permit
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import GRACE_S, Proofs
 from proxy.tokens.carry import one_token
+from proxy.tokens.claims import TxnToken
 from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
@@ -112,7 +122,7 @@ class InboundConnection(Downstream):
             self.listener.refuse_peer(self, error)
             return
         super().connection_made(transport)
-        self.account.admit()
+        self.account.admit(self._grant.barred)
         left_s = self._grant.until - self.runtime.now()
         now = self.runtime.clock()
         self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
@@ -185,13 +195,17 @@ class InboundConnection(Downstream):
             if not raw:
                 return
             exchange.token = token = inbound.authenticator.authenticate(raw, now)
-            exchange.permit = permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
+            try:
+                permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
+            except ProxyError as refusal:
+                permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
+            exchange.permit = permit
             if (passages := inbound.transactions.passages) is not None:
                 self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
-                inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+                self._use(exchange, permit, token, now)
         except Undecided as undecided:
             self._show(exchange, undecided)
             return
@@ -239,6 +253,15 @@ class InboundConnection(Downstream):
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
             self.on_request(exchange)
+
+    def _use(self, exchange: Exchange, permit: Permit, token: TxnToken, now: float) -> None:
+        """Use the transaction of a request for a route that takes each once. Raises TransactionReplayed."""
+        inbound, head = self._inbound, exchange.head
+        try:
+            inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+        except TransactionReplayed as refusal:
+            shown = exchange.shown
+            exchange.permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
 
     def _remember(self, exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
         """Remember the transaction for what the app does next. Raises TransactionsFull."""

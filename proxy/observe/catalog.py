@@ -88,6 +88,7 @@ class Metrics:
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
         self._audit = self._of_the_audit()
+        self._rules = self._gauges("svidecar_policy_rules")
         self._start_at_zero()
         self._service = service
         self._process = Process()
@@ -240,6 +241,10 @@ class Metrics:
     def keys_loaded(self, at: float) -> None:
         """Good keys were loaded or confirmed then."""
         self.keys_age.since = at
+
+    def policy_rules(self, mode: Literal["enforce", "audit"]) -> Gauge:
+        """Inbound rules in this mode; of a listener in audit mode, all."""
+        return self._rules.learn((mode,))
 
     def watch_audit(
         self, *, dropped: Callable[[], float], failing: Callable[[], float], lines: Callable[[], float]

@@ -217,6 +217,12 @@ TABLE = (
         help="Access log lines that were lost because their reader was too slow or gone.",
     ),
     Declaration(
+        name="svidecar_policy_rules",
+        kind=Kind.GAUGE,
+        help="Inbound rules; those in audit mode keep nobody out.",
+        labels=("mode",),
+    ),
+    Declaration(
         name="svidecar_audit_dropped_total",
         kind=Kind.COUNTER,
         help="Audit records that were lost because the disk was too slow or full; the chain says so too.",

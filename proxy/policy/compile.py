@@ -21,6 +21,7 @@ from proxy.policy.rules import Policy, Rule
 from proxy.policy.settings import (
     DestinationSettings,
     Effect,
+    Mode,
     PolicySettings,
     Propagation,
     Protection,
@@ -65,7 +66,7 @@ def compile_policy(settings: PolicySettings, audience: str) -> Policy:
     rules = [_rule(f"policy[{n}]", rule, audience, library, errors) for n, rule in enumerate(settings.rules)]
     if errors:
         raise PolicyErrors(errors)
-    return Policy(rules, settings.allow, version_of((settings, audience)))
+    return Policy(rules, settings.allow, version_of((settings, audience)), settings.mode)
 
 
 def _check_names(names: Sequence[str], errors: Errors) -> None:
@@ -89,7 +90,13 @@ def _rule(path: str, settings: RuleSettings, audience: str, library: Library, er
     if settings.effect is Effect.DENY:
         denial = compile_denial(path, settings, actors, library, errors)
         return Rule(
-            name=settings.name, peers=peers, audiences=frozenset(), scopes=frozenset(), routes=(), denial=denial
+            name=settings.name,
+            peers=peers,
+            audiences=frozenset(),
+            scopes=frozenset(),
+            routes=(),
+            denial=denial,
+            mode=settings.mode,
         )
     conditions = compile_conditions(path, settings, library, errors)
     routes = [
@@ -105,6 +112,7 @@ def _rule(path: str, settings: RuleSettings, audience: str, library: Library, er
         routes=tuple(route for route in routes if route is not None),
         actors=settings.actors,
         conditions=conditions,
+        mode=settings.mode,
     )
 
 
@@ -171,7 +179,10 @@ def _route(
     )
     scopes = frozenset(settings.scopes)
     demands = demands_of(rule.name, template.path, conditions, terms)
-    return Route(template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, demands=demands)
+    audits = rule.mode is Mode.AUDIT
+    return Route(
+        template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, demands=demands, audits=audits
+    )
 
 
 def _route_ask(path: str, settings: RouteSettings, errors: Errors) -> Ask | None:

@@ -8,7 +8,7 @@ from proxy.policy.denials import Denial
 from proxy.policy.destinations import Destinations
 from proxy.policy.permit import Destination
 from proxy.policy.rules import Policy, Rule
-from proxy.policy.settings import Protection
+from proxy.policy.settings import Mode, Protection
 
 
 def describe(policy: Policy, destinations: Destinations) -> list[str]:
@@ -18,6 +18,8 @@ def describe(policy: Policy, destinations: Destinations) -> list[str]:
 
 def _inbound(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
+        if Mode.AUDIT in {rule.mode, policy.mode}:
+            yield f"rule {rule.name!r} is in audit mode: what it refuses is told, and let pass"
         if rule.denial is not None:
             yield _denied(rule, rule.denial)
             continue
@@ -33,7 +35,10 @@ def _inbound(policy: Policy) -> Iterator[str]:
             yield "  may use no route by this rule"
     if policy.allow:
         yield f"paths with {', '.join(sorted(policy.allow))} pass where every reading of them is allowed"
-    yield "every other peer, token, path and route is refused"
+    if policy.mode is Mode.AUDIT:
+        yield "every other peer, path and route is told, and let pass: the listener is in audit mode"
+    else:
+        yield "every other peer, token, path and route is refused"
 
 
 def _denied(rule: Rule, denial: Denial) -> str:

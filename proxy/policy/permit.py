@@ -39,7 +39,8 @@ class Permit:
 
     Inbound: the name of the rule and the route's template, both ours and few enough for a metric label. Outbound:
     the name of the destination, an empty route, and the destination. ``once``: the
-    route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next.
+    route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next;
+    ``audited``: the reason for which it would have been refused, were it not in audit mode.
     """
 
     seal: InitVar[object]
@@ -48,6 +49,7 @@ class Permit:
     destination: Destination | None = None
     once: str = ""
     propagates: bool = True
+    audited: str = ""
 
     def __post_init__(self, seal: object) -> None:
         if seal is not SEAL:

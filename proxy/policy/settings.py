@@ -17,6 +17,13 @@ class Effect(StrEnum):
     DENY = "deny"
 
 
+class Mode(StrEnum):
+    """What becomes of a refusal by the policy: it holds, or it is only told (``policy/modes.py``)."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
     """One ``{match: "GET /orders/{id}", scopes: [...]}``.
@@ -60,6 +67,7 @@ class RuleSettings:
     tctx: Mapping[str, Literal | tuple[Literal, ...]] = field(default_factory=dict)
     max_token_age_s: float | None = None
     when: str = ""
+    mode: Mode = Mode.ENFORCE
 
 
 class Ambiguity(StrEnum):
@@ -81,11 +89,12 @@ class Ambiguity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """All rules of the inbound listener; ``environment`` is what ``when`` may ask of where we are."""
+    """All rules of the inbound listener, and their ``mode``; ``environment``: what ``when`` may ask of where we are."""
 
     rules: tuple[RuleSettings, ...]
     allow: frozenset[Ambiguity] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = Mode.ENFORCE
 
 
 class Protection(StrEnum):
