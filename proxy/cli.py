@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
     _authority_entry(verbs)
     _audit_entry(verbs)
+    _policy_entry(verbs)
     _wait_entry(verbs)
     _identity_entry(verbs)
     _token_entries(verbs)
@@ -155,6 +156,17 @@ def _audit_entry(verbs: "Verbs") -> None:
     verify.add_argument("--spiffe-id", metavar="ID", help="who must have signed; with --bundle")
     verify.add_argument("--last", type=int, metavar="N", help="the chain is known to have so many lines at least")
     _json_option(verify)
+
+
+def _policy_entry(verbs: "Verbs") -> None:
+    policy = verbs.add_parser("policy", help="about two policies", description="About two policies.")
+    about = policy.add_subparsers(title="verbs", metavar="VERB", required=True)
+    diff = _entry(about, "diff", _policy_diff, "say what another policy would have decided about recorded requests")
+    diff.epilog = "exit codes: 0 nothing would change, 1 something would, or a YAML is invalid, 2 usage"
+    diff.add_argument("old", type=Path, metavar="OLD", help="the YAML of the sidecar as it is")
+    diff.add_argument("new", type=Path, metavar="NEW", help="and as it would be")
+    diff.add_argument("--log", action="append", required=True, type=Path, metavar="AUDIT", help="repeatable")
+    _json_option(diff)
 
 
 def _wait_entry(verbs: "Verbs") -> None:
@@ -300,6 +312,26 @@ def _audit_verify(options: argparse.Namespace) -> int:
     from proxy.admin.audit import main as audit
 
     return audit(options)
+
+
+def _policy_diff(options: argparse.Namespace) -> int:
+    from proxy.config.policy_diff import CHANGED, SAME, diff
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        found = diff(options.old, options.new, options.log, os.environ)
+    except ConfigInvalid as invalid:
+        for problem in invalid.problems:
+            print(problem.told(f"{options.old} or {options.new}"), file=sys.stderr)
+        return FAILED
+    except (OSError, EOFError) as error:
+        print(f"a log cannot be read: {error}", file=sys.stderr)
+        return USAGE
+    if options.json:
+        _print_data(found.as_data())
+    else:
+        print("\n".join(found.words()))
+    return CHANGED if found.changed else SAME
 
 
 def _identity_show(options: argparse.Namespace) -> int:
