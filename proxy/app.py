@@ -47,6 +47,7 @@ from proxy.observe.audit.trail import open_audit
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.trace import TraceIds
+from proxy.outside.make import make_authoriser
 from proxy.policy.compile import compile_destinations, compile_policy
 from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
@@ -97,6 +98,7 @@ class Sidecar:
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
+        self.authoriser = make_authoriser(settings.authoriser, fetch, time.monotonic, self.metrics)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -175,6 +177,7 @@ class Sidecar:
             pool,
             lifetimes,
             self.settings.lifetime,
+            authoriser=self.authoriser,
         )
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
@@ -384,6 +387,8 @@ class Sidecar:
         if self.transactions.service is not None:
             await self.transactions.service.close()
         self._fetch.close()
+        if self.authoriser is not None:
+            self.authoriser.close()
         self.relations.close()
         await self.tasks.close()
         self.source.close()

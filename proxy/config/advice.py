@@ -6,6 +6,7 @@ from pathlib import Path
 
 from proxy.config.address import is_loopback, parse_url
 from proxy.config.auditing import advise_audit
+from proxy.config.authorising import advise_authoriser
 from proxy.config.settings import SidecarSettings
 from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
 from proxy.flow.settings import ListenerSettings
@@ -33,6 +34,7 @@ def advise(settings: SidecarSettings, now: float) -> list[Advice]:
         *_access_log(settings),
         *advise_audit(settings.audit),
         *_modes(settings.policy),
+        *advise_authoriser(settings.authoriser),
     ]
 
 

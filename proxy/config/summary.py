@@ -6,6 +6,7 @@ from pathlib import Path
 from proxy.config.address import HostPort
 from proxy.config.advice import is_url
 from proxy.config.auditing import describe_audit
+from proxy.config.authorising import describe_authoriser
 from proxy.config.number import write_duration
 from proxy.config.settings import SidecarSettings
 from proxy.policy.compile import compile_destinations, compile_policy
@@ -21,6 +22,7 @@ def summarise(settings: SidecarSettings) -> list[str]:
         *_outbound(settings),
         *_tokens(settings),
         *_allowed(settings),
+        *describe_authoriser(settings.authoriser),
         *_operators(settings),
     ]
 

@@ -82,6 +82,7 @@ class Exchange(Facts):
     tunnel_ends_at = NEVER
     first_byte_s = NEVER
     answer_done = False
+    consented = False  # by the authoriser outside
     replayed = False
     finished = False
     _stream_idle_s = NEVER

@@ -19,6 +19,7 @@ from proxy.errors import (
     TransactionReplayed,
 )
 from proxy.flow.acquaintance import Acquaintances
+from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.mark import set_mark
@@ -34,6 +35,7 @@ from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
+from proxy.outside.authoriser import Authoriser
 from proxy.policy.binding import Undecided
 from proxy.policy.grant import Grant, admit, route_that_trades
 from proxy.policy.modes import let_pass
@@ -68,7 +70,9 @@ class Inbound:
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
+        authoriser: Authoriser | None = None,
     ) -> None:
+        self.authoriser = authoriser
         self.store = store
         self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
         self.transactions = transactions
@@ -200,6 +204,8 @@ class InboundConnection(Downstream):
             except ProxyError as refusal:
                 permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
             exchange.permit = permit
+            if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
+                return
             if (passages := inbound.transactions.passages) is not None:
                 self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
@@ -210,11 +216,7 @@ class InboundConnection(Downstream):
             self._show(exchange, undecided)
             return
         except TokenUnknownKey as error:
-            if exchange.learned:
-                exchange.fail(error)
-                return
-            exchange.learned = True
-            self.listener.follow_up(self, exchange, inbound.authenticator.learn(raw))
+            self._learn(exchange, raw, error)
             return
         except ProxyError as error:
             exchange.fail(error)
@@ -222,6 +224,21 @@ class InboundConnection(Downstream):
         if is_websocket(head):
             exchange.tunnel_ends_at = exchange.started + min(token.exp, self._grant.until) - now
         self.forward(exchange, inbound.pool)
+
+    def _learn(self, exchange: Exchange, raw: bytes, error: TokenUnknownKey) -> None:
+        """Look for the key of a token, once."""
+        if exchange.learned:
+            exchange.fail(error)
+            return
+        exchange.learned = True
+        self.listener.follow_up(self, exchange, self._inbound.authenticator.learn(raw))
+
+    def _agreed(self, exchange: Exchange, authoriser: Authoriser) -> bool:
+        """Whether the authoriser outside agrees; False while it is being asked. Raises AuthoriserDenied."""
+        asked = consent(authoriser, exchange, self._source())
+        if asked is not None:
+            self.listener.follow_up(self, exchange, asked)
+        return asked is None
 
     def _traded(self, exchange: Exchange, brought: list[bytes] | None) -> bytes:
         """Give the token of a request at the edge of the mesh; empty while it is being asked for.

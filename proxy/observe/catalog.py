@@ -88,6 +88,8 @@ class Metrics:
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
         self._audit = self._of_the_audit()
+        self._authoriser = self._histograms("svidecar_authoriser_seconds")
+        self._authoriser_cache = self._counters("svidecar_authoriser_cache_total")
         self._rules = self._gauges("svidecar_policy_rules")
         self._start_at_zero()
         self._service = service
@@ -241,6 +243,14 @@ class Metrics:
     def keys_loaded(self, at: float) -> None:
         """Good keys were loaded or confirmed then."""
         self.keys_age.since = at
+
+    def authoriser(self, result: Literal["allow", "deny", "failed"]) -> Histogram:
+        """Questions to the authoriser outside, not counting those that the cache knew."""
+        return self._authoriser.learn((result,))
+
+    def authoriser_cache(self, result: Literal["hit", "miss"]) -> Counter:
+        """Look-ups of its answers."""
+        return self._authoriser_cache.learn((result,))
 
     def policy_rules(self, mode: Literal["enforce", "audit"]) -> Gauge:
         """Inbound rules in this mode; of a listener in audit mode, all."""

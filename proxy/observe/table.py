@@ -217,6 +217,19 @@ TABLE = (
         help="Access log lines that were lost because their reader was too slow or gone.",
     ),
     Declaration(
+        name="svidecar_authoriser_seconds",
+        kind=Kind.HISTOGRAM,
+        help="Questions to the authoriser outside, not counting those that the cache knew.",
+        labels=("result",),
+        buckets=NETWORK_BUCKETS,
+    ),
+    Declaration(
+        name="svidecar_authoriser_cache_total",
+        kind=Kind.COUNTER,
+        help="Look-ups in the cache of the answers of the authoriser outside.",
+        labels=("result",),
+    ),
+    Declaration(
         name="svidecar_policy_rules",
         kind=Kind.GAUGE,
         help="Inbound rules; those in audit mode keep nobody out.",
