@@ -39,7 +39,7 @@ def status_of(response: bytes) -> int:
     code = NO_STATUS
     for number, wire_type, value in read_fields(response):
         if number == 1 and wire_type == LENGTH and isinstance(value, bytes):
-            code = OK  # proto3 leaves out a 0
+            code = max(code, OK)  # proto3 leaves out a 0, and merges what stands there twice
             for inner, inner_type, found in read_fields(value):
                 if inner == 1 and inner_type == VARINT and isinstance(found, int):
                     code = found
@@ -64,11 +64,15 @@ def _peer(principal: str, address: str) -> bytes:
 
 
 def _map(number: int, entries: Iterable[tuple[str, str]]) -> bytes:
-    return b"".join(_message(number, _text(1, name) + _text(2, value)) for name, value in entries)
+    return b"".join(_message(number, _text(1, name) + _message(2, _bytes(value))) for name, value in entries)
 
 
 def _text(number: int, value: str) -> bytes:
-    return _message(number, value.encode("utf-8", "replace")) if value else b""
+    return _message(number, _bytes(value)) if value else b""
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "replace")  # a lone surrogate has no place in a string of protobuf
 
 
 def _message(number: int, value: bytes) -> bytes:
