@@ -87,10 +87,7 @@ class Metrics:
         self.access_log_dropped = self._counters("svidecar_access_log_dropped_total").learn(())
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
-        self._audit = self._of_the_audit()
-        self._authoriser = self._histograms("svidecar_authoriser_seconds")
-        self._authoriser_cache = self._counters("svidecar_authoriser_cache_total")
-        self._rules = self._gauges("svidecar_policy_rules")
+        self._decide()
         self._start_at_zero()
         self._service = service
         self._process = Process()
@@ -114,8 +111,12 @@ class Metrics:
     def _histograms(self, name: str, spread: Callable[[Values], Values] = tuple) -> Family[Histogram]:
         return self._family(name, Kind.HISTOGRAM, partial(Histogram, _DECLARED[name].buckets), spread)
 
-    def _of_the_audit(self) -> tuple[Family[Reading], ...]:
-        return (
+    def _decide(self) -> None:
+        """What decides, and who writes it down."""
+        self._authoriser = self._histograms("svidecar_authoriser_seconds")
+        self._authoriser_cache = self._counters("svidecar_authoriser_cache_total")
+        self._rules = self._gauges("svidecar_policy_rules")
+        self._audit = (
             self._family("svidecar_audit_dropped_total", Kind.COUNTER, Reading),
             self._family("svidecar_audit_failing", Kind.GAUGE, Reading),
             self._family("svidecar_audit_lines", Kind.GAUGE, Reading),
