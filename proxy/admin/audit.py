@@ -5,7 +5,6 @@ certificates in a checkpoint must have been valid at its time, for the SPIFFE ID
 """
 
 import argparse
-import gzip
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from proxy.identity.peer import verify_path
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.identity.svid import check_leaf
 from proxy.observe.audit.chain import MAX_LINE, NotALine, read
+from proxy.observe.audit.opened import open_log
 from proxy.observe.audit.signer import PublicKey, key_id, read_public, usable
 from proxy.observe.audit.verify import ChainReader, FindKey, Outcome, Untrusted
 
@@ -29,8 +29,6 @@ BROKEN: Final = 1
 UNUSABLE: Final = 2
 UNPROVED: Final = 3
 """Exit codes."""
-
-_GZIP: Final = b"\x1f\x8b"
 
 
 class _Unusable(Exception):
@@ -71,7 +69,7 @@ def _chains(paths: Sequence[Path], *, alone: bool) -> dict[str, list[Path]]:
     """Give the files of each chain in their order: by the chain and number that the first line of each tells."""
     found: dict[str, list[tuple[int, Path]]] = {}
     for path in paths:
-        with _open(path) as file:
+        with open_log(path) as file:
             first = file.readline(MAX_LINE).rstrip(b"\n")
         if not first:
             continue
@@ -91,12 +89,6 @@ def _chains(paths: Sequence[Path], *, alone: bool) -> dict[str, list[Path]]:
     return {chain: [path for _, path in sorted(files)] for chain, files in found.items()}
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        is_packed = file.read(2) == _GZIP
-    return gzip.open(path) if is_packed else path.open("rb")  # type: ignore[return-value]  # it reads lines, too
-
-
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
     """Give lines, and of one that is too long a piece at a time."""
     while line := file.readline(2 * MAX_LINE):
@@ -106,7 +98,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 def _read_chain(chain: str, paths: Sequence[Path], find_key: FindKey | None) -> ChainReader:
     reader = ChainReader(chain, find_key)
     for path in paths:
-        with _open(path) as file:
+        with open_log(path) as file:
             reader.read_file(str(path), _lines(file))
     return reader
 

@@ -3,16 +3,16 @@
 The lines are taken as they are: whether they are whole is for ``svidecar audit verify``.
 """
 
-import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from proxy.config.load import load
+from proxy.observe.audit.opened import open_log
 from proxy.policy.compile import compile_policy
 from proxy.policy.replay import NotRecorded, Recorded, Verdict, judge, read_record
 from proxy.policy.rules import Policy
@@ -22,8 +22,6 @@ SAME, CHANGED = 0, 1
 
 MAX_EXAMPLES: Final = 5
 """Lines of the audit that are named for each kind of change."""
-
-_GZIP: Final = b"\x1f\x8b"
 
 Change = tuple[Verdict, Verdict]
 
@@ -93,7 +91,7 @@ def diff(old: Path, new: Path, logs: Sequence[Path], environ: Mapping[str, str])
     before, after = _policy(old, environ), _policy(new, environ)
     found = Difference()
     for path in logs:
-        with _open(path) as file:
+        with open_log(path) as file:
             for raw in file:
                 _take(found, raw, before, after)
     return found
@@ -102,12 +100,6 @@ def diff(old: Path, new: Path, logs: Sequence[Path], environ: Mapping[str, str])
 def _policy(path: Path, environ: Mapping[str, str]) -> Policy:
     settings = load(path, environ)
     return compile_policy(settings.policy, settings.tokens.audience)
-
-
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        is_packed = file.read(2) == _GZIP
-    return gzip.open(path) if is_packed else path.open("rb")  # type: ignore[return-value]  # it reads lines, too
 
 
 def _take(found: Difference, raw: bytes, before: Policy, after: Policy) -> None:
