@@ -19,7 +19,7 @@ from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
-from proxy.config.gates import gates_of
+from proxy.config.gates import asks_of, gates_of
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
@@ -55,7 +55,6 @@ from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
 from proxy.tokens.callers import make_callers
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.settings import AskSettings
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -236,19 +235,22 @@ class Sidecar:
         if self.audit is not None:
             self.audit.start()
         self._lag.start()
+        self._begin()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is never walked again
+
+    def _begin(self) -> None:
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
         self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
             self.tasks.spawn(self.callers.keep(), "jwt bundles of callers")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is never walked again
 
     async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
         server = ControlServer(self.transports, self.tasks, self.deadlines, handler, name=name)
@@ -345,7 +347,7 @@ class Sidecar:
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
         if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
@@ -396,9 +398,3 @@ class Sidecar:
         self.access_log.close()
         if self.audit is not None:
             self.audit.close()
-
-
-def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
-    """Give all that is asked of the token service, for routes and for destinations."""
-    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
-    return [*of_routes, *(destination.token for destination in settings.destinations)]

@@ -1,7 +1,8 @@
-"""What must be loaded before a sidecar with these settings is ready."""
+"""What a sidecar with these settings needs of others: before it is ready, and when it is."""
 
 from proxy.admin.health import Gate
 from proxy.config.settings import SidecarSettings
+from proxy.tokens.settings import AskSettings
 
 
 def gates_of(settings: SidecarSettings) -> list[Gate]:
@@ -12,3 +13,9 @@ def gates_of(settings: SidecarSettings) -> list[Gate]:
         if settings.tokens.service is None:
             gates.remove(Gate.KEYS)
     return gates
+
+
+def asks_of(settings: SidecarSettings) -> list[AskSettings | None]:
+    """Give all that is asked of the token service, for routes and for destinations."""
+    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
+    return [*of_routes, *(destination.token for destination in settings.destinations)]

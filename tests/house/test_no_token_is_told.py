@@ -10,7 +10,7 @@ from support.tokens import TokenMint
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = TokenMint().token().decode()
 
-NOT_OURS = {"spire.py"}
+NOT_OURS = {"authorisers.py", "spire.py"}
 """Starts a SPIRE, whose log is its own."""
 
 
