@@ -1,6 +1,6 @@
 """The forwarding loop alone: both directions over transports that only count, so that a microsecond of Python shows.
 
-    python -m loadtest.loop [--rules N] [--profile]
+    python -m loadtest.loop [--rules N] [--profile] [--audit]
 
 It drives the real connections, codec, policy and token cache with real bytes; what is missing is the kernel, TLS and
 the event loop. Use it before and after a change of the hot path, then ``python -m loadtest`` for the truth.
@@ -120,9 +120,9 @@ def measure(one: Callable[[], None]) -> tuple[float, float]:
     return min(pair[0] for pair in pairs) / REQUESTS * 1e6, statistics.median(a / b for a, b in pairs)
 
 
-async def _run(folder: Path, *, rules: int, profile: bool) -> None:
+async def _run(folder: Path, *, rules: int, profile: bool, audit: bool) -> None:
     material = make(folder)
-    settings = load_text(CONFIG.replace(MORE, _rules(rules)), folder, {})
+    settings = load_text(CONFIG.replace(MORE, _rules(rules)) + AUDIT * audit, folder, {})
     sidecar = Sidecar(settings, asyncio.get_running_loop())
     sidecar.source.begin()
     await sidecar.keys.load()
@@ -199,14 +199,22 @@ def _rules(count: int) -> str:
     return "".join(RULE.replace("NUMBER", str(number)) for number in range(count - 1))
 
 
+AUDIT = """
+audit: {file: audit.log, queue: 1000000}
+"""
+
+
 def main() -> None:
     """Measure both directions."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rules", type=int, default=1, metavar="N", help="how many are loaded (default: 1)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes, too")
+    parser.add_argument(
+        "--audit", action="store_true", help="hand each decision to the audit; its thread is not started"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        asyncio.run(_run(Path(folder), rules=options.rules, profile=options.profile))
+        asyncio.run(_run(Path(folder), rules=options.rules, profile=options.profile, audit=options.audit))
 
 
 if __name__ == "__main__":

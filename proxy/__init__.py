@@ -12,17 +12,19 @@ authority    the embedded trust domain: CA, Workload API, Transaction Token Serv
 federation   bundles of foreign trust domains, from their bundle endpoints
 flow         inbound and outbound: the only place where the steps of a request are put in order
 admin        metrics, health, status
+outside      authorisers that are not ours: OPA, Envoy's ext_authz
 upstream     whom we call: endpoints, pool, dial
 control      small control-plane HTTP over our own codec: one server, one fetch
 tls          contexts by generation of the identity; the verified chain of a connection
 policy       rules -> Grant (when a connection is admitted) -> Permit (for each request)
 tokens       transaction tokens: read, verify, remember, carry, ask for
 identity     SPIFFE IDs, SVIDs, bundles, peer verification, and where they come from
-observe      metrics, access log, trace context
+observe      metrics, access log, audit, trace context
 workload_api the SPIFFE Workload API: its messages, its endpoint, a client
 http1        the sans-IO codec of HTTP/1.1: bytes in, events out
 net          the loop, tasks, deadlines, listening sockets
 errors       one class per reason
+reason       what each of them is
 ============ =========================================================================================
 
 A request passes, in this order: ``flow/inbound.py`` or ``flow/outbound.py``. Open one of these first.

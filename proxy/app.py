@@ -19,11 +19,12 @@ from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
-from proxy.config.gates import gates_of
+from proxy.config.gates import asks_of, gates_of
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
 from proxy.federation.relations import Relations
+from proxy.flow.announce import announce
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
@@ -35,6 +36,7 @@ from proxy.flow.transaction import Transactions, counted, memory_for, watch
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
 from proxy.identity.revocation import NOTHING_REVOKED
+from proxy.identity.signer import SvidSigner
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity, IdentityStore
@@ -44,9 +46,11 @@ from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
 from proxy.observe.agent import AgentMetrics
+from proxy.observe.audit.trail import open_audit
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.trace import TraceIds
+from proxy.outside.make import make_authoriser
 from proxy.policy.compile import compile_destinations, compile_policy
 from proxy.policy.destinations import Destination
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
@@ -54,7 +58,6 @@ from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
 from proxy.tokens.callers import make_callers
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.settings import AskSettings
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -74,8 +77,9 @@ class Sidecar:
         self.deadlines = Deadlines(loop)
         self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
-        self.health = Health(gates_of(settings))
         self.store = IdentityStore()
+        self.audit = open_audit(settings.audit, SvidSigner(self.store), self.metrics)
+        self.health = Health(gates_of(settings))
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
         self.source = self._make_source()
@@ -89,22 +93,14 @@ class Sidecar:
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
-        self.dialer = Dialer(
-            self.transports,
-            self.contexts,
-            self.store,
-            time.time,
-            time.monotonic,
-            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
-            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
-            lifetime=settings.lifetime,
-        )
+        self.dialer = self._make_dialer()
         self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
+        self.authoriser = make_authoriser(settings.authoriser, fetch, time.monotonic, self.metrics)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door, self.raw = self._make_outbound(self._make_runtime("out"))
 
@@ -120,6 +116,18 @@ class Sidecar:
         )
         return choose_source(self.settings.identity, self.store, time.time, random.random, told)
 
+    def _make_dialer(self) -> Dialer:
+        return Dialer(
+            self.transports,
+            self.contexts,
+            self.store,
+            time.time,
+            time.monotonic,
+            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
+            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
+            lifetime=self.settings.lifetime,
+        )
+
     def _make_runtime(self, direction: str) -> Runtime:
         return Runtime(
             transports=self.transports,
@@ -131,6 +139,7 @@ class Sidecar:
             access_log=self.access_log,
             trace_ids=TraceIds(os.urandom),
             pseudonym=f"svidecar-{direction}-{secrets.token_hex(4)}".encode(),
+            audit=self.audit,
         )
 
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
@@ -171,6 +180,7 @@ class Sidecar:
             pool,
             lifetimes,
             self.settings.lifetime,
+            authoriser=self.authoriser,
         )
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
@@ -229,20 +239,26 @@ class Sidecar:
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
+        announce(self.audit, self.metrics, self.inbound_door, self.outbound_door)
+        if self.audit is not None:
+            self.audit.start()
         self._lag.start()
+        self._begin()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is never walked again
+
+    def _begin(self) -> None:
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
         self.relations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
             self.tasks.spawn(self.callers.keep(), "jwt bundles of callers")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is never walked again
 
     async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
         server = ControlServer(self.transports, self.tasks, self.deadlines, handler, name=name)
@@ -339,16 +355,19 @@ class Sidecar:
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
         if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
-        if self.outbound_door is not None and destinations != destinations_now:
+        if self.outbound_door is not None and self.outbound is not None and destinations != destinations_now:
             self.transactions.passages = memory_for(destinations, self.settings.inbound, self.transactions.passages)
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
+            self.outbound.decide_by(known.version)
             self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
+
+        announce(self.audit, self.metrics, self.inbound_door, self.outbound_door)
 
     def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
         """Nobody may go any more where no destination leads, or another one leads now."""
@@ -378,14 +397,12 @@ class Sidecar:
         if self.transactions.service is not None:
             await self.transactions.service.close()
         self._fetch.close()
+        if self.authoriser is not None:
+            self.authoriser.close()
         self.relations.close()
         await self.tasks.close()
         self.source.close()
         self.deadlines.close()
         self.access_log.close()
-
-
-def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
-    """Give all that is asked of the token service, for routes and for destinations."""
-    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
-    return [*of_routes, *(destination.token for destination in settings.destinations)]
+        if self.audit is not None:
+            self.audit.close()

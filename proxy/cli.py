@@ -38,6 +38,18 @@ begin here:
 """
 
 
+_AUDIT_EPILOG = """\
+exit codes:
+  0  whole, and fixed by checkpoints with a good signature
+  1  something was changed, removed, put in or moved, or a signature does not hold
+  2  usage, or a file that cannot be read
+  3  whole, but nothing proves who wrote it: no key was given, or there is no checkpoint
+
+It cannot see lines cut off behind the last checkpoint, unless --last says how many there were
+(svidecar_audit_lines), nor lines that rotation has removed at the beginning: it says where a chain begins and ends.
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and give the exit code."""
     options = _parser().parse_args(argv)
@@ -71,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     about = config.add_subparsers(title="verbs", metavar="VERB", required=True)
     _entry(about, "schema", _config_schema, "print the JSON Schema (draft 2020-12) of the YAML")
     _authority_entry(verbs)
+    _audit_entry(verbs)
+    _policy_entry(verbs)
     _wait_entry(verbs)
     _identity_entry(verbs)
     _token_entries(verbs)
@@ -128,6 +142,31 @@ def _authority_entry(verbs: "Verbs") -> None:
         "--socket", type=Path, metavar="PATH", help="of the Workload API (default: STATE/workload.sock)"
     )
     authority.add_argument("--config", type=Path, metavar="F", help="the YAML of the authority")
+
+
+def _audit_entry(verbs: "Verbs") -> None:
+    audit = verbs.add_parser("audit", help="about audit files", description="About audit files.")
+    about = audit.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verify = _entry(about, "verify", _audit_verify, "find what was changed, removed, put in or moved")
+    verify.epilog = _AUDIT_EPILOG
+    verify.formatter_class = argparse.RawDescriptionHelpFormatter
+    verify.add_argument("files", nargs="+", type=Path, metavar="FILE", help="in any order; also compressed by gzip")
+    verify.add_argument("--key", action="append", default=[], type=Path, metavar="F", help="public key; repeatable")
+    verify.add_argument("--bundle", type=Path, metavar="F", help="of the trust domain, where the SVID's key signs")
+    verify.add_argument("--spiffe-id", metavar="ID", help="who must have signed; with --bundle")
+    verify.add_argument("--last", type=int, metavar="N", help="the chain is known to have so many lines at least")
+    _json_option(verify)
+
+
+def _policy_entry(verbs: "Verbs") -> None:
+    policy = verbs.add_parser("policy", help="about two policies", description="About two policies.")
+    about = policy.add_subparsers(title="verbs", metavar="VERB", required=True)
+    diff = _entry(about, "diff", _policy_diff, "say what another policy would have decided about recorded requests")
+    diff.epilog = "exit codes: 0 nothing would change, 1 something would, or a YAML is invalid, 2 usage"
+    diff.add_argument("old", type=Path, metavar="OLD", help="the YAML of the sidecar as it is")
+    diff.add_argument("new", type=Path, metavar="NEW", help="and as it would be")
+    diff.add_argument("--log", action="append", required=True, type=Path, metavar="AUDIT", help="repeatable")
+    _json_option(diff)
 
 
 def _wait_entry(verbs: "Verbs") -> None:
@@ -267,6 +306,32 @@ def _wait(options: argparse.Namespace) -> int:
 
     given = {"--url": options.url, "--timeout": options.timeout}
     return wait([f"{name}={value}" for name, value in given.items() if value is not None])
+
+
+def _audit_verify(options: argparse.Namespace) -> int:
+    from proxy.admin.audit import main as audit
+
+    return audit(options)
+
+
+def _policy_diff(options: argparse.Namespace) -> int:
+    from proxy.config.policy_diff import CHANGED, SAME, diff
+    from proxy.config.problem import ConfigInvalid
+
+    try:
+        found = diff(options.old, options.new, options.log, os.environ)
+    except ConfigInvalid as invalid:
+        for problem in invalid.problems:
+            print(problem.told(f"{options.old} or {options.new}"), file=sys.stderr)
+        return FAILED
+    except (OSError, EOFError) as error:
+        print(f"a log cannot be read: {error}", file=sys.stderr)
+        return USAGE
+    if options.json:
+        _print_data(found.as_data())
+    else:
+        print("\n".join(found.words()))
+    return CHANGED if found.changed else SAME
 
 
 def _identity_show(options: argparse.Namespace) -> int:

@@ -85,6 +85,10 @@ class UsedTransactionsFull(Unavailable):
     """More used transactions are remembered than the limit, so a new one cannot be told from an old one."""
 
 
+class AuthoriserUnavailable(Unavailable):
+    """An authoriser outside of the policy gives no answer, and without one nothing passes."""
+
+
 class BadMessage(ProxyError, group=True):
     """The message is refused as HTTP (specs 6)."""
 
@@ -299,6 +303,10 @@ class AudienceBeyondGrant(BeyondGrant):
 
 class DestinationUnknown(Denied):
     """No destination has this authority."""
+
+
+class AuthoriserDenied(Denied):
+    """An authoriser outside of the policy refuses what the policy allows."""
 
 
 class TunnelEnded(ProxyError, group=True):

@@ -1,4 +1,4 @@
-"""What every refusal has in common: its reason, whose fault it was, and the list of all of them."""
+"""What every class of ``errors`` is: a refusal with a reason, on one side, noted when its class is made."""
 
 import re
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Side(StrEnum):
 
 
 REASONS: dict[str, type["ProxyError"]] = {}
-"""Every reason with its class, in the order in which they stand below."""
+"""Every reason with its class, in the order in which they stand in ``errors``."""
 
 
 class ProxyError(Exception):

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.config.address import is_loopback, parse_url
+from proxy.config.auditing import advise_audit
+from proxy.config.authorising import advise_authoriser
 from proxy.config.settings import SidecarSettings
 from proxy.errors import IdentityInvalid, KeysInvalid, KeysUnavailable
 from proxy.flow.settings import InboundSettings, ListenerSettings, OutboundSettings, TcpSettings
 from proxy.identity.sources.file_set import read_set
 from proxy.policy.compile import compile_policy
 from proxy.policy.conflicts import conflicts
+from proxy.policy.settings import Mode, PolicySettings
 from proxy.tokens.keys import KeySet
 from proxy.tokens.source import FileSource
 from proxy.workload_api.endpoint import parse_endpoint
@@ -29,6 +32,9 @@ def advise(settings: SidecarSettings, now: float) -> list[Advice]:
         *_policy(settings),
         *_proportions(settings),
         *_access_log(settings),
+        *advise_audit(settings.audit),
+        *_modes(settings.policy),
+        *advise_authoriser(settings.authoriser),
     ]
 
 
@@ -93,6 +99,14 @@ def _policy(settings: SidecarSettings) -> Iterator[Advice]:
     for number, rule in enumerate(settings.policy.rules):
         if rule.max_token_age_s is not None and rule.max_token_age_s >= settings.tokens.max_lifetime_s:
             yield f"policy[{number}].max_token_age", "is not below tokens.max_lifetime: no token ever lives longer"
+
+
+def _modes(policy: PolicySettings) -> Iterator[Advice]:
+    if policy.mode is Mode.AUDIT:
+        yield "inbound.mode", "is audit: nothing that the policy refuses is kept out, only told"
+    for number, rule in enumerate(policy.rules):
+        if rule.mode is Mode.AUDIT:
+            yield f"policy[{number}].mode", f"is audit: what the rule {rule.name!r} refuses is not kept out, only told"
 
 
 def _proportions(settings: SidecarSettings) -> Iterator[Advice]:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.config.address import HostPort
-from proxy.config.conditions import CONDITIONS, EFFECT, TRUST_DOMAINS
+from proxy.config.conditions import CONDITIONS, EFFECT, MODE, TRUST_DOMAINS
 from proxy.config.number import DAY, count, duration, size
 from proxy.config.shape import Key, ListOf, Record, Section, TableOf
 from proxy.config.tcp import TCP_PORT
@@ -254,6 +254,7 @@ _RULE = Record(
             required="name: edge may order",
         ),
         EFFECT,
+        MODE,
         Key(
             "peers",
             ListOf(

@@ -8,6 +8,8 @@ from typing import Any
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import HostPort, parse_url
 from proxy.config.allowed import OUTBOUND_LISTEN
+from proxy.config.auditing import audit_settings
+from proxy.config.authorising import authoriser_settings
 from proxy.config.identity import identity_settings
 from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
@@ -20,7 +22,7 @@ from proxy.http1.limits import Limits
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
-from proxy.policy.settings import DestinationSettings, PolicySettings
+from proxy.policy.settings import DestinationSettings, Mode, PolicySettings
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.settings import TokenSettings
 from proxy.upstream.settings import PoolSettings
@@ -45,6 +47,8 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         tcp=_tcp(values),
         admin=_admin(values),
         access_log=_access_log(values, base_dir),
+        authoriser=authoriser_settings(values.get("authoriser", {})),
+        audit=audit_settings(values.get("audit", {}), base_dir),
         **SHUTDOWN.gather(values.get("shutdown", {}), SidecarSettings),
     )
 
@@ -55,6 +59,7 @@ def policy(values: Values) -> PolicySettings:
         rules=values.get("policy", ()),
         allow=frozenset(values.get("allow_ambiguous", ())),
         environment=values.get("environment", {}),
+        mode=values.get("inbound", {}).get("mode", Mode.ENFORCE),
     )
 
 

@@ -9,7 +9,7 @@ from proxy.config.problem import Bad, Place
 from proxy.config.shape import Key, ListOf, TableOf
 from proxy.config.value import JsonSchema, Unfit, Value, choice, is_null, shown, text, yaml_type
 from proxy.config.word import trust_domain
-from proxy.policy.settings import Effect, Literal, RuleSettings
+from proxy.policy.settings import Effect, Literal, Mode, RuleSettings
 from proxy.policy.when import MAX_EXPRESSION
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
@@ -67,6 +67,13 @@ EFFECT = Key(
     choice(of=tuple(Effect)),
     "allow, or deny: what such a rule speaks of is refused, whatever allows it.",
     into=(RuleSettings, "effect"),
+)
+
+MODE = Key(
+    "mode",
+    choice(of=tuple(Mode)),
+    "audit: what this rule refuses is told and counted, and let pass.",
+    into=(RuleSettings, "mode"),
 )
 
 TRUST_DOMAINS = Key(

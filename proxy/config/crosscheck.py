@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from proxy.admin.settings import AdminSettings
 from proxy.config.address import ANY_HOSTS, HostPort, is_loopback
+from proxy.config.authorising import check_authoriser
 from proxy.config.draft import Draft
 from proxy.config.foreign import PATH, check_federation
 from proxy.config.foreign import federated as fetched
@@ -38,6 +39,7 @@ def crosscheck(draft: Draft) -> None:
         _loops,
     ):
         rule(draft)
+    check_authoriser(draft)
     _policy(draft)
     _destinations(draft)
 

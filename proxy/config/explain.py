@@ -142,8 +142,10 @@ def _claims(
 def print_words(explanation: Explanation, assumed: tuple[str, ...], *, outbound: bool) -> Iterator[str]:
     """Yield the explanation as lines for a person."""
     if explanation.allowed:
-        by = f" by the rule {explanation.rule!r}" if not outbound else f": {explanation.detail}"
+        by = f": {explanation.detail}" if outbound else f" by the rule {explanation.rule!r}" if explanation.rule else ""
         yield f"allowed{by}" + (f", {explanation.route}" if explanation.route else "")
+        if explanation.would_refuse:
+            yield f"in audit mode alone: enforced, it would be refused: {explanation.would_refuse}"
     else:
         yield f"refused: {explanation.reason}: {explanation.detail}"
     if explanation.connection:

@@ -7,6 +7,8 @@ not repeated here; they stand in the Settings of the rooms, beside their reasons
 from collections import defaultdict
 
 from proxy.config.allowed import OUTBOUND, POLICY
+from proxy.config.auditing import AUDIT
+from proxy.config.authorising import AUTHORISER
 from proxy.config.conditions import ENVIRONMENT
 from proxy.config.sections import IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
@@ -70,6 +72,8 @@ SIDECAR = Section(
             "stdout, stderr, off, or the path of a file that is appended to.",
             into=(AccessLogSettings, "path"),
         ),
+        Key("authoriser", AUTHORISER, "Who else has to agree to what the policy allows inbound.", fallback="nobody"),
+        Key("audit", AUDIT, "Every decision, in a file that shows what was done to it.", fallback="off"),
         Key("shutdown", SHUTDOWN, "How it ends."),
         Key(
             "event_loop",

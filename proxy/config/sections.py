@@ -16,6 +16,7 @@ from proxy.config.word import (
     trust_domain,
 )
 from proxy.identity.settings import FilesSettings
+from proxy.policy.settings import Mode, PolicySettings
 from proxy.tokens.profile import Profile
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 
@@ -118,6 +119,12 @@ INBOUND = Section(
             app_url(),
             "The app behind this sidecar, on loopback: plain HTTP, or tcp://127.0.0.1:5432 for anything else.",
             required="app: http://127.0.0.1:8080",
+        ),
+        Key(
+            "mode",
+            choice(of=tuple(Mode)),
+            "audit: what the policy would refuse here is told and counted, and let pass; never in production for long.",
+            into=(PolicySettings, "mode"),
         ),
     )
 )

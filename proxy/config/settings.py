@@ -8,7 +8,9 @@ from proxy.flow.settings import InboundSettings, OutboundSettings, TcpSettings
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
+from proxy.observe.audit.settings import AuditSettings
 from proxy.observe.settings import AccessLogSettings
+from proxy.outside.settings import OutsideSettings
 from proxy.policy.settings import DestinationSettings, PolicySettings
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.settings import TokenSettings
@@ -30,6 +32,8 @@ class SidecarSettings:
     admin: AdminSettings
     access_log: AccessLogSettings
     lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
+    authoriser: OutsideSettings = field(default_factory=OutsideSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     federation: tuple[RelationSettings, ...] = ()
     tcp: tuple[TcpSettings, ...] = ()
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod

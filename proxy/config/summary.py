@@ -5,6 +5,8 @@ from pathlib import Path
 
 from proxy.config.address import HostPort
 from proxy.config.advice import is_url
+from proxy.config.auditing import describe_audit
+from proxy.config.authorising import describe_authoriser
 from proxy.config.number import write_duration
 from proxy.config.settings import SidecarSettings
 from proxy.config.tcp_check import described
@@ -21,6 +23,7 @@ def summarise(settings: SidecarSettings) -> list[str]:
         *_outbound(settings),
         *_tokens(settings),
         *_allowed(settings),
+        *describe_authoriser(settings.authoriser),
         *_operators(settings),
     ]
 
@@ -100,4 +103,5 @@ def _operators(settings: SidecarSettings) -> Iterator[str]:
     yield f"health: http://{HostPort(admin.health_host, admin.health_port)}/healthz/ready and /healthz/live"
     yield f"admin: http://{HostPort(admin.admin_host, admin.admin_port)}/"
     yield f"access log: {settings.access_log.path}; event loop: {settings.event_loop}"
+    yield from describe_audit(settings.audit)
     yield f"end: SIGTERM gives what is running {write_duration(settings.shutdown_grace_s)}"

@@ -1,4 +1,4 @@
-"""What is written down of an exchange when it ends, once: two histograms, one verdict, one line of the access log."""
+"""What is written down of an exchange when it ends, once: two histograms, one verdict, a line in each log."""
 
 from hashlib import sha256
 from typing import Final
@@ -7,6 +7,8 @@ from proxy.errors import ClientClosed, ProxyError, Side
 from proxy.flow.runtime import Cells, Key, Runtime
 from proxy.http1.message import RequestHead
 from proxy.observe.access_log import AccessRecord, RecordKind
+from proxy.observe.audit.record import AuditRecord
+from proxy.observe.audit.trail import Trail
 from proxy.observe.catalog import METHODS, Decision, Direction
 from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
@@ -30,6 +32,7 @@ class Facts:
     request_bytes = 0
     response_bytes = 0
     status = 0
+    answered = False  # the upstream has
     trace_id: bytes | None = None
     tunnel_max_bytes = 0  # of what becomes a tunnel; 0 is no limit
     passage: Passage | None = None  # where the transaction is remembered for what the app does next
@@ -40,15 +43,21 @@ class Facts:
 
 
 class Account:
-    """Writes for one connection, whose ends are the same for all its exchanges. ``peer`` and ``local``: SPIFFE IDs."""
+    """Writes for one connection, whose ends are the same for all its exchanges. ``peer`` and ``local``: SPIFFE IDs.
 
-    __slots__ = ("_cells", "_overhead", "_runtime", "direction", "local", "peer")
+    ``policy`` is the version of the rules that decide about it, ``conn`` its number in the audit.
+    """
+
+    __slots__ = ("_audit", "_cells", "_overhead", "_runtime", "conn", "direction", "local", "peer", "policy")
 
     def __init__(self, runtime: Runtime, direction: Direction, peer: str | None, local: str | None) -> None:
         self._runtime = runtime
         self.direction: Direction = direction
         self.peer = peer
         self.local = local
+        self.policy = ""
+        self._audit = runtime.audit
+        self.conn = self._audit.connection() if self._audit is not None else 0
         self._cells: Cells = runtime.cells[direction]
         metrics = runtime.metrics
         self._overhead = metrics.overhead_inbound if direction == "inbound" else metrics.overhead_outbound
@@ -75,7 +84,25 @@ class Account:
 
     def refuse(self, error: ProxyError) -> None:
         """Write down a connection that was refused, or a message without a readable head."""
-        write_connection(self._runtime, self.direction, error, self.peer, self.local)
+        write_connection(self._runtime, self.direction, error, self.peer, self.local, self.conn, self.policy)
+
+    def admit(self, would: str = "") -> None:
+        """Write down that the peer of this connection was admitted; ``would``: in audit mode, the reason against it."""
+        decision: Decision = "would_refuse" if would else "allow"
+        if would:
+            self._runtime.metrics.decision(self.direction, decision, would, "").inc()
+        if self._audit is not None:
+            now, way = self._runtime.now(), self.direction
+            record = AuditRecord(now, "connection", way, decision, would, self.policy, self.conn, self.peer, self.local)
+            self._audit.put(record)
+
+    def under(self, policy: str) -> "Account":
+        """Give the account of what other rules decide from now on; what is in progress stays with this one."""
+        if policy == self.policy:
+            return self
+        other = Account(self._runtime, self.direction, self.peer, self.local)
+        other.policy, other.conn = policy, self.conn
+        return other
 
     def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
         permit = facts.permit
@@ -84,25 +111,29 @@ class Account:
         if facts.passage is not None:
             facts.passage.leave(now)
         key = (facts.head.method, facts.status, rule, route, reason)
-        cells = self._cells.get(key)
-        if cells is None:
-            cells = self._find(key, decision)
+        if permit is not None and permit.audited and decision == "allow":
+            decision, reason = "would_refuse", permit.audited
+            cells = self._find(key, decision, reason)
+        else:
+            cells = self._cells.get(key) or self._find(key, decision, reason)
         cells[0].observe(duration)
         cells[1].inc()
         self._overhead.observe(facts.own_s)
         if self._runtime.access_log.enabled:
             self._log(facts, decision, reason, duration)
+        if self._audit is not None:
+            self._put(self._audit, facts, decision, reason, duration)
 
-    def _find(self, key: Key, decision: Decision) -> tuple[Histogram, Counter]:
+    def _find(self, key: Key, decision: Decision, reason: str) -> tuple[Histogram, Counter]:
         """Find the cells of this kind of exchange, and remember them, unless the caller has invented its method."""
         metrics = self._runtime.metrics
-        method, status, rule, route, reason = key
+        method, status, rule, route, error_type = key
         if self.direction == "inbound":
-            histogram = metrics.server_duration(method, status, route, reason)
+            histogram = metrics.server_duration(method, status, route, error_type)
         else:
-            histogram = metrics.client_duration(method, status, reason, rule)
+            histogram = metrics.client_duration(method, status, error_type, rule)
         cells = histogram, metrics.decision(self.direction, decision, reason, rule)
-        if method in METHODS:
+        if method in METHODS and decision != "would_refuse":  # which has no error
             if len(self._cells) >= MAX_KINDS:
                 self._cells.clear()
             self._cells[key] = cells
@@ -141,6 +172,38 @@ class Account:
             )
         )
 
+    def _put(self, audit: Trail, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
+        permit, head = facts.permit, facts.head
+        destination = permit.destination if permit is not None else None
+        audit.put(
+            AuditRecord(
+                self._runtime.now(),
+                "request",
+                self.direction,
+                decision,
+                reason,
+                self.policy,
+                self.conn,
+                self.peer,
+                self.local,
+                permit.rule if permit is not None else None,
+                permit.route if permit is not None else None,
+                destination.name if destination is not None else None,
+                facts.token,
+                facts.trace_id,
+                head.method,
+                head.target,
+                head.authority if destination is None and self.direction == "outbound" else None,
+                facts.status,
+                facts.status if facts.answered else 0,
+                duration,
+                facts.own_s,
+                facts.request_bytes,
+                facts.response_bytes,
+                permit.audited if permit is not None else "",
+            )
+        )
+
 
 def verdict(error: ProxyError) -> Decision:
     """Tell a refusal, which somebody else has to mend, from a failure."""
@@ -148,7 +211,13 @@ def verdict(error: ProxyError) -> Decision:
 
 
 def write_connection(
-    runtime: Runtime, direction: Direction, error: ProxyError, peer: str | None, local: str | None
+    runtime: Runtime,
+    direction: Direction,
+    error: ProxyError,
+    peer: str | None,
+    local: str | None,
+    conn: int = 0,
+    policy: str = "",
 ) -> None:
     """Write down a connection, or a message without a readable head, that was refused."""
     decision = verdict(error)
@@ -165,3 +234,7 @@ def write_connection(
                 local=local,
             )
         )
+    if runtime.audit is not None:
+        now = runtime.now()
+        record = AuditRecord(now, "connection", direction, decision, error.reason, policy, conn, peer, local)
+        runtime.audit.put(record)

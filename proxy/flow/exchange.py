@@ -81,8 +81,8 @@ class Exchange(Facts):
     upstream: Upstream | None = None
     tunnel_ends_at = NEVER
     first_byte_s = NEVER
-    answered = False
     answer_done = False
+    consented = False  # by the authoriser outside
     replayed = False
     finished = False
     _stream_idle_s = NEVER

@@ -9,8 +9,18 @@ import random
 import ssl
 from collections.abc import Callable
 
-from proxy.errors import BeyondGrant, BodyTooLarge, ConnectionRefusal, GrantEnded, NotReady, ProxyError, TokenUnknownKey
+from proxy.errors import (
+    BeyondGrant,
+    BodyTooLarge,
+    ConnectionRefusal,
+    GrantEnded,
+    NotReady,
+    ProxyError,
+    TokenUnknownKey,
+    TransactionReplayed,
+)
 from proxy.flow.acquaintance import Acquaintances
+from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.mark import set_mark
@@ -26,14 +36,17 @@ from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.net.lifetimes import Lifetimes
 from proxy.observe.catalog import Direction
+from proxy.outside.authoriser import Authoriser
 from proxy.policy.binding import Undecided
 from proxy.policy.grant import Grant, admit, route_that_trades
+from proxy.policy.modes import let_pass
 from proxy.policy.permit import Permit
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import GRACE_S, Proofs
 from proxy.tokens.carry import one_token
+from proxy.tokens.claims import TxnToken
 from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
@@ -58,7 +71,9 @@ class Inbound:
         lifetimes: "Lifetimes[InboundConnection]",
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
+        authoriser: Authoriser | None = None,
     ) -> None:
+        self.authoriser = authoriser
         self.store = store
         self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
         self.transactions = transactions
@@ -113,6 +128,7 @@ class InboundConnection(Downstream):
             self.listener.refuse_peer(self, error)
             return
         super().connection_made(transport)
+        self.account.admit(self._grant.barred)
         left_s = self._grant.until - self.runtime.now()
         now = self.runtime.clock()
         self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
@@ -131,6 +147,7 @@ class InboundConnection(Downstream):
         self.account.local, self.account.peer = known.local, known.peer.uri
         self._forwarded_client_cert = known.forwarded
         until = min(peer.not_after, identity.svid.not_after)
+        self.account.policy = self._inbound.policy.version
         self._grant = admit(self._inbound.policy, known.peer, until, self.runtime.now())
 
     def judge(self, proofs: Proofs) -> None:
@@ -140,6 +157,7 @@ class InboundConnection(Downstream):
             return
         try:
             peer = proofs.again(grant.peer, self.transport)
+            self.account = self.account.under(self._inbound.policy.version)
             self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after), grant.since)
             self.ends_at = min(self.ends_at, self.runtime.clock() + self._grant.until - self.runtime.now())
             self._inbound.lifetimes.hasten(self.ends_at)
@@ -186,22 +204,24 @@ class InboundConnection(Downstream):
             if not raw:
                 return
             exchange.token = token = inbound.authenticator.authenticate(raw, now)
-            exchange.permit = permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
+            try:
+                permit = self._grant.permit(head.method, head.target, token, now, exchange.shown)
+            except ProxyError as refusal:
+                permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
+            exchange.permit = permit
+            if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
+                return
             if (passages := inbound.transactions.passages) is not None:
                 self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
-                inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+                self._use(exchange, permit, token, now)
         except Undecided as undecided:
             self._show(exchange, undecided)
             return
         except TokenUnknownKey as error:
-            if exchange.learned:
-                exchange.fail(error)
-                return
-            exchange.learned = True
-            self.listener.follow_up(self, exchange, inbound.authenticator.learn(raw))
+            self._learn(exchange, raw, error)
             return
         except ProxyError as error:
             self._fail(exchange, error)
@@ -218,6 +238,21 @@ class InboundConnection(Downstream):
             if self._beyond >= self._grant.refusals:
                 exchange.keep = False
         exchange.fail(error)
+
+    def _learn(self, exchange: Exchange, raw: bytes, error: TokenUnknownKey) -> None:
+        """Look for the key of a token, once."""
+        if exchange.learned:
+            exchange.fail(error)
+            return
+        exchange.learned = True
+        self.listener.follow_up(self, exchange, self._inbound.authenticator.learn(raw))
+
+    def _agreed(self, exchange: Exchange, authoriser: Authoriser) -> bool:
+        """Whether the authoriser outside agrees; False while it is being asked. Raises AuthoriserDenied."""
+        asked = consent(authoriser, exchange, self._source())
+        if asked is not None:
+            self.listener.follow_up(self, exchange, asked)
+        return asked is None
 
     def _traded(self, exchange: Exchange, brought: list[bytes] | None) -> bytes:
         """Give the token of a request at the edge of the mesh; empty while it is being asked for.
@@ -245,9 +280,19 @@ class InboundConnection(Downstream):
             except BodyTooLarge as error:
                 exchange.fail(error)
                 return
+        exchange.account = self.account  # the rules may have changed while the body came
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
             self.on_request(exchange)
+
+    def _use(self, exchange: Exchange, permit: Permit, token: TxnToken, now: float) -> None:
+        """Use the transaction of a request for a route that takes each once. Raises TransactionReplayed."""
+        inbound, head = self._inbound, exchange.head
+        try:
+            inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+        except TransactionReplayed as refusal:
+            shown = exchange.shown
+            exchange.permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
 
     def _remember(self, exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
         """Remember the transaction for what the app does next. Raises TransactionsFull."""

@@ -171,8 +171,14 @@ class Listener:
             return
         exchange.away_s += self.runtime.clock() - left
         if not exchange.finished:
+            exchange.account = connection.account  # the rules may have changed meanwhile
             connection.on_request(exchange)
             connection.resume()
+
+    def decide_by(self, policy: str) -> None:
+        """Note for the audit that from now on rules of this version decide."""
+        for connection in self.connections:
+            connection.account = connection.account.under(policy)
 
     # ---- ending
 

@@ -57,6 +57,7 @@ class OutboundConnection(Downstream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the app's connection."""
         identity = self._outbound.store.current
+        self.account.policy = self._outbound.destinations.version
         self.account.local = str(identity.svid.spiffe_id) if identity is not None else None
         super().connection_made(transport)
 

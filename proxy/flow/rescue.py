@@ -34,6 +34,7 @@ _503 = Rescue(503, retry=True)
 RESCUES: dict[str, Rescue] = {
     # we cannot serve now
     "overloaded": Rescue(503, close=True, retry=True),
+    "authoriser_unavailable": Rescue(503, retry=True),
     "not_ready": _503,
     "transactions_full": _503,
     "used_transactions_full": _503,
@@ -80,6 +81,7 @@ RESCUES: dict[str, Rescue] = {
     # the permission
     "grant_ended": Rescue(403, close=True),
     "route_not_allowed": _403,
+    "authoriser_denied": _403,
     "scope_missing": _403,
     "actor_not_allowed": _403,
     "condition_unmet": _403,

@@ -7,6 +7,7 @@ from proxy.net.deadlines import Deadlines
 from proxy.net.tasks import Tasks
 from proxy.net.transport import Transports
 from proxy.observe.access_log import AccessLog
+from proxy.observe.audit.trail import Trail
 from proxy.observe.catalog import Direction, Metrics
 from proxy.observe.cells import Counter, Histogram
 from proxy.observe.trace import TraceIds
@@ -26,6 +27,7 @@ class Runtime:
 
     __slots__ = (
         "access_log",
+        "audit",
         "cells",
         "clock",
         "deadlines",
@@ -49,6 +51,7 @@ class Runtime:
         access_log: AccessLog,
         trace_ids: TraceIds,
         pseudonym: bytes,
+        audit: Trail | None = None,
     ) -> None:
         self.transports = transports
         self.deadlines = deadlines
@@ -57,6 +60,7 @@ class Runtime:
         self.now = now
         self.metrics = metrics
         self.access_log = access_log
+        self.audit = audit
         self.trace_ids = trace_ids
         self.pseudonym = pseudonym
         self.cells: dict[Direction, Cells] = {"inbound": {}, "outbound": {}}  # of all connections: they do the same

@@ -21,7 +21,7 @@ from proxy.observe.process import Process
 from proxy.observe.table import TABLE, Kind
 
 Direction = Literal["inbound", "outbound"]
-Decision = Literal["allow", "deny", "error"]
+Decision = Literal["allow", "deny", "error", "would_refuse"]
 Role = Literal["server", "client"]
 State = Literal["handshaking", "open"]
 
@@ -88,6 +88,7 @@ class Metrics:
         self.access_log_dropped = self._counters("svidecar_access_log_dropped_total").learn(())
         build = (version, platform.python_version(), ssl.OPENSSL_VERSION, event_loop)
         self._gauges("svidecar_build_info").learn(build).set(1)
+        self._decide()
         self._start_at_zero()
         self._service = service
         self._process = Process()
@@ -116,6 +117,17 @@ class Metrics:
             self._gauges("svidecar_tunnels"),
             self._counters("svidecar_tunnel_bytes_total"),
             self._histograms("svidecar_tunnel_seconds"),
+        )
+
+    def _decide(self) -> None:
+        """What decides, and who writes it down."""
+        self._authoriser = self._histograms("svidecar_authoriser_seconds")
+        self._authoriser_cache = self._counters("svidecar_authoriser_cache_total")
+        self._rules = self._gauges("svidecar_policy_rules")
+        self._audit = (
+            self._family("svidecar_audit_dropped_total", Kind.COUNTER, Reading),
+            self._family("svidecar_audit_failing", Kind.GAUGE, Reading),
+            self._family("svidecar_audit_lines", Kind.GAUGE, Reading),
         )
 
     def _start_at_zero(self) -> None:
@@ -252,6 +264,25 @@ class Metrics:
     def keys_loaded(self, at: float) -> None:
         """Good keys were loaded or confirmed then."""
         self.keys_age.since = at
+
+    def authoriser(self, result: Literal["allow", "deny", "failed"]) -> Histogram:
+        """Questions to the authoriser outside, not counting those that the cache knew."""
+        return self._authoriser.learn((result,))
+
+    def authoriser_cache(self, result: Literal["hit", "miss"]) -> Counter:
+        """Look-ups of its answers."""
+        return self._authoriser_cache.learn((result,))
+
+    def policy_rules(self, mode: Literal["enforce", "audit"]) -> Gauge:
+        """Inbound rules in this mode; of a listener in audit mode, all."""
+        return self._rules.learn((mode,))
+
+    def watch_audit(
+        self, *, dropped: Callable[[], float], failing: Callable[[], float], lines: Callable[[], float]
+    ) -> None:
+        """There is an audit, and these tell of it when they are asked."""
+        for family, read in zip(self._audit, (dropped, failing, lines), strict=True):
+            family.learn(()).read = read
 
     def pieces(self) -> Iterator[Piece]:
         """Give all metrics in pieces (see ``Family.pieces``): who we are, what we counted, what the kernel counts."""

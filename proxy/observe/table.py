@@ -237,6 +237,40 @@ TABLE = (
         help="Access log lines that were lost because their reader was too slow or gone.",
     ),
     Declaration(
+        name="svidecar_authoriser_seconds",
+        kind=Kind.HISTOGRAM,
+        help="Questions to the authoriser outside, not counting those that the cache knew.",
+        labels=("result",),
+        buckets=NETWORK_BUCKETS,
+    ),
+    Declaration(
+        name="svidecar_authoriser_cache_total",
+        kind=Kind.COUNTER,
+        help="Look-ups in the cache of the answers of the authoriser outside.",
+        labels=("result",),
+    ),
+    Declaration(
+        name="svidecar_policy_rules",
+        kind=Kind.GAUGE,
+        help="Inbound rules; those in audit mode keep nobody out.",
+        labels=("mode",),
+    ),
+    Declaration(
+        name="svidecar_audit_dropped_total",
+        kind=Kind.COUNTER,
+        help="Audit records that were lost because the disk was too slow or full; the chain says so too.",
+    ),
+    Declaration(
+        name="svidecar_audit_failing",
+        kind=Kind.GAUGE,
+        help="1 while the audit cannot be written.",
+    ),
+    Declaration(
+        name="svidecar_audit_lines",
+        kind=Kind.GAUGE,
+        help="The number of the last line in the chain of the audit, for svidecar audit verify --last.",
+    ),
+    Declaration(
         name="svidecar_build_info",
         kind=Kind.GAUGE,
         help="What runs here; always 1.",

@@ -22,6 +22,7 @@ from proxy.policy.rules import Policy, Rule
 from proxy.policy.settings import (
     DestinationSettings,
     Effect,
+    Mode,
     PolicySettings,
     Propagation,
     Protection,
@@ -30,6 +31,7 @@ from proxy.policy.settings import (
 )
 from proxy.policy.template import InvalidTemplate, Template
 from proxy.policy.tunnels import check_tunnel
+from proxy.policy.version import version_of
 from proxy.tokens.ask import Ask, compile_ask
 from proxy.tokens.settings import AskSettings
 
@@ -66,7 +68,7 @@ def compile_policy(settings: PolicySettings, audience: str) -> Policy:
     rules = [_rule(f"policy[{n}]", rule, audience, library, errors) for n, rule in enumerate(settings.rules)]
     if errors:
         raise PolicyErrors(errors)
-    return Policy(rules, settings.allow)
+    return Policy(rules, settings.allow, version_of((settings, audience)), settings.mode)
 
 
 def _check_names(names: Sequence[str], errors: Errors) -> None:
@@ -90,7 +92,13 @@ def _rule(path: str, settings: RuleSettings, audience: str, library: Library, er
     if settings.effect is Effect.DENY:
         denial = compile_denial(path, settings, actors, library, errors)
         return Rule(
-            name=settings.name, peers=peers, audiences=frozenset(), scopes=frozenset(), routes=(), denial=denial
+            name=settings.name,
+            peers=peers,
+            audiences=frozenset(),
+            scopes=frozenset(),
+            routes=(),
+            denial=denial,
+            mode=settings.mode,
         )
     conditions = compile_conditions(path, settings, library, errors)
     routes = [
@@ -107,6 +115,7 @@ def _rule(path: str, settings: RuleSettings, audience: str, library: Library, er
         actors=settings.actors,
         conditions=conditions,
         limits=settings.limits,
+        mode=settings.mode,
     )
 
 
@@ -175,7 +184,10 @@ def _route(
     )
     scopes = frozenset(settings.scopes)
     demands = demands_of(rule.name, template.path, conditions, terms)
-    return Route(template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, demands=demands)
+    audits = rule.mode is Mode.AUDIT
+    return Route(
+        template=template, scopes=scopes, permit=permit, actors=actors, ask=ask, demands=demands, audits=audits
+    )
 
 
 def _route_ask(path: str, settings: RouteSettings, errors: Errors) -> Ask | None:
@@ -223,7 +235,7 @@ def compile_destinations(
             errors.append((f"{where}[{number}].host", f"{where}[{first}] has this host too: keep one"))
     if errors:
         raise PolicyErrors(errors)
-    return Destinations([destination for _, destination in known.values()])
+    return Destinations([destination for _, destination in known.values()], version_of((*settings, trust_domain)))
 
 
 def _destination(path: str, settings: DestinationSettings, trust_domain: str, errors: Errors) -> Destination | None:

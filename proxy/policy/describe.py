@@ -8,7 +8,7 @@ from proxy.policy.denials import Denial
 from proxy.policy.destinations import Destinations
 from proxy.policy.permit import Destination
 from proxy.policy.rules import Policy, Rule
-from proxy.policy.settings import Protection
+from proxy.policy.settings import Mode, Protection
 from proxy.policy.tunnels import of_limits, of_tunnel
 
 
@@ -19,26 +19,35 @@ def describe(policy: Policy, destinations: Destinations) -> list[str]:
 
 def _inbound(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
+        if Mode.AUDIT in {rule.mode, policy.mode}:
+            yield f"rule {rule.name!r} is in audit mode: what it refuses is told, and let pass"
         if rule.denial is not None:
             yield _denied(rule, rule.denial)
             continue
-        yield f"rule {rule.name!r}: peers {', '.join(rule.peers)} may come with tokens {_of_rule(rule)}"
-        if rule.conditions:
-            yield f"  where {_asked(rule.conditions)}"
-        for route in rule.routes:
-            needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
-            if route.template.method == "CONNECT":
-                needs = of_tunnel(route.permit.tunnel, needs)
-            if route.ask is not None:
-                needs += f"; what comes in {route.ask.field.decode()} is traded for it"
-            yield f"  may use {route.template} {needs}"
-        if limits := of_limits(rule.limits):
-            yield f"  {limits}"
-        if not rule.routes:
-            yield "  may use no route by this rule"
+        yield from _allowed(rule)
     if policy.allow:
         yield f"paths with {', '.join(sorted(policy.allow))} pass where every reading of them is allowed"
-    yield "every other peer, token, path and route is refused"
+    if policy.mode is Mode.AUDIT:
+        yield "every other peer, path and route is told, and let pass: the listener is in audit mode"
+    else:
+        yield "every other peer, token, path and route is refused"
+
+
+def _allowed(rule: Rule) -> Iterator[str]:
+    yield f"rule {rule.name!r}: peers {', '.join(rule.peers)} may come with tokens {_of_rule(rule)}"
+    if rule.conditions:
+        yield f"  where {_asked(rule.conditions)}"
+    for route in rule.routes:
+        needs = f"with {_scopes(route.scopes)}" if route.scopes else "with any such token"
+        if route.template.method == "CONNECT":
+            needs = of_tunnel(route.permit.tunnel, needs)
+        if route.ask is not None:
+            needs += f"; what comes in {route.ask.field.decode()} is traded for it"
+        yield f"  may use {route.template} {needs}"
+    if limits := of_limits(rule.limits):
+        yield f"  {limits}"
+    if not rule.routes:
+        yield "  may use no route by this rule"
 
 
 def _denied(rule: Rule, denial: Denial) -> str:

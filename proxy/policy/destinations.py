@@ -16,9 +16,10 @@ DEFAULT_PORT: Final = 80
 class Destinations:
     """The destinations of a listener, in the order of the file. ``compile_destinations`` makes one."""
 
-    __slots__ = ("_by_authority", "_by_spelling", "all")
+    __slots__ = ("_by_authority", "_by_spelling", "all", "version")
 
-    def __init__(self, destinations: Sequence[Destination]) -> None:
+    def __init__(self, destinations: Sequence[Destination], version: str = "") -> None:
+        self.version = version
         self.all = tuple(destinations)
         self._by_authority = {
             (known.host, known.port): Permit(seal=SEAL, rule=known.name, route="", destination=known)

@@ -15,6 +15,7 @@ from proxy.policy.conditions import Condition, Question
 from proxy.policy.denials import Denial
 from proxy.policy.findings import Considered, Explanation, Finding
 from proxy.policy.grant import Grant, admit, route_that_trades
+from proxy.policy.modes import let_pass
 from proxy.policy.permit import Permit
 from proxy.policy.routes import Route
 from proxy.policy.rules import Policy
@@ -44,6 +45,7 @@ def explain(policy: Policy, case: Case) -> Explanation:
         allowed=refusal is None,
         reason="" if refusal is None else refusal.reason,
         detail="" if refusal is None else refusal.detail,
+        would_refuse="" if permit is None else permit.audited,
         rule="" if permit is None else permit.rule,
         route="" if permit is None else permit.route,
         connection=connection,
@@ -58,9 +60,17 @@ def decide(policy: Policy, case: Case) -> tuple[Permit | None, ProxyError | None
         grant = admit(policy, case.peer, case.until)
         if case.token is None:
             return None, _without_token(grant, case)
-        return grant.permit(case.request.method, case.request.target, case.token, case.now, case.request), None
+        return _permit(grant, case, case.token), None
     except ProxyError as refusal:
         return None, refusal
+
+
+def _permit(grant: Grant, case: Case, token: TxnToken) -> Permit:
+    request = case.request
+    try:
+        return grant.permit(request.method, request.target, token, case.now, request)
+    except ProxyError as refusal:
+        return let_pass(grant, request.method, request.target, token, case.now, request, refusal)
 
 
 def _without_token(grant: Grant, case: Case) -> ProxyError:

@@ -40,9 +40,13 @@ class Considered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The verdict, and everything that was looked at. ``advice``: what would have made it pass."""
+    """The verdict, and everything that was looked at. ``advice``: what would have made it pass.
+
+    ``would_refuse``: the reason for which it would not be allowed, were its rule not in audit mode.
+    """
 
     allowed: bool
+    would_refuse: str = ""
     reason: str = ""
     detail: str = ""
     rule: str = ""

@@ -19,6 +19,7 @@ from proxy.errors import (
     ActorNotAllowed,
     AmbiguousPath,
     AudienceBeyondGrant,
+    DeniedByRule,
     GrantEnded,
     PeerNotAllowed,
     ProxyError,
@@ -27,12 +28,14 @@ from proxy.errors import (
     ScopeMissing,
 )
 from proxy.identity.peer import Peer
+from proxy.policy.audited import audited
 from proxy.policy.binding import Undecided
 from proxy.policy.conditions import Question
 from proxy.policy.denials import Denials
 from proxy.policy.permit import Permit
 from proxy.policy.routes import Alternatives, Found, Route, RouteTable
 from proxy.policy.rules import Policy
+from proxy.policy.settings import Mode
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.facts import Facts
 
@@ -43,6 +46,8 @@ class Grant:
 
     ``denials`` None: no rule denies the peer anything. ``refusals``: tokens beyond it that it bears. ``until`` is 0
     once it was taken back. Only ``admit`` makes one.
+
+    ``watched``, ``audits``: as a Ceiling has them, for ``modes``. ``barred``: why the peer would not have come in.
     """
 
     peer: Peer
@@ -54,6 +59,9 @@ class Grant:
     denials: Denials | None = None
     since: float = 0.0
     refusals: int = 10
+    watched: Denials | None = None
+    audits: bool = False
+    barred: str = ""
 
     def permit(  # noqa: C901 - every question in its order, and no call more than they need
         self, method: bytes, target: bytes, token: TxnToken, now: float, facts: Facts | None = None
@@ -78,8 +86,7 @@ class Grant:
             raise ScopeBeyondGrant("the token has a scope that this connection may not use")
         found = self.routes.find(method, target)
         if self.denials is not None:
-            question = Question(self.peer, token, now, self.until, facts)
-            self.denials.judge(method, target, question, needs_body=_need_body(found))
+            self._judge(self.denials, found, method, target, token, now, facts)
         permit = None
         for alternatives in found:
             for route in alternatives:
@@ -93,6 +100,37 @@ class Grant:
                 raise self._missing(found, alternatives, token, now, facts)
         if permit is None:
             raise RouteNotAllowed("no route of this connection's rules matches")
+        return permit if self.watched is None else self._marked(permit, found, method, target, token, now, facts)
+
+    def _judge(
+        self,
+        denials: Denials,
+        found: Found,
+        method: bytes,
+        target: bytes,
+        token: TxnToken,
+        now: float,
+        facts: Facts | None,
+    ) -> None:
+        question = Question(self.peer, token, now, self.until, facts)
+        denials.judge(method, target, question, needs_body=need_body(found))
+
+    def _marked(
+        self,
+        permit: Permit,
+        found: Found,
+        method: bytes,
+        target: bytes,
+        token: TxnToken,
+        now: float,
+        facts: Facts | None,
+    ) -> Permit:
+        """Mark it, where a rule in audit mode would deny it."""
+        try:
+            if self.watched is not None:
+                self._judge(self.watched, found, method, target, token, now, facts)
+        except DeniedByRule as refusal:
+            return audited(permit, refusal.reason)
         return permit
 
     def _refusal(
@@ -103,7 +141,7 @@ class Grant:
             return None
         question = Question(self.peer, token, now, self.until, facts)
         if facts is None and demands.needs_request and demands.unmet(question) is None:
-            raise Undecided(needs_body=_need_body(found))
+            raise Undecided(needs_body=need_body(found))
         return demands.refusal(question)
 
     def _missing(
@@ -135,6 +173,7 @@ class Grant:
             denials=self.denials,
             since=self.since,
             refusals=self.refusals,
+            watched=self.watched,
         )
 
 
@@ -171,6 +210,13 @@ def admit(policy: Policy, peer: Peer, until: float, since: float = 0.0) -> Grant
     """
     ceiling = policy.ceiling_of(peer.spiffe_id)
     if ceiling is None:
+        if policy.mode is Mode.AUDIT:  # nothing is allowed it, and all that it asks for is let pass as such
+            nothing: frozenset[str] = frozenset()
+            routes = RouteTable((), policy.allow)
+            barred = PeerNotAllowed.reason
+            return Grant(
+                peer=peer, audiences=nothing, scopes=nothing, until=until, routes=routes, audits=True, barred=barred
+            )
         raise PeerNotAllowed("no rule names this peer")
     if ceiling.denials is not None and ceiling.denials.bar:
         raise PeerNotAllowed(f"the rule {ceiling.denials.bar!r} denies this peer")
@@ -184,10 +230,13 @@ def admit(policy: Policy, peer: Peer, until: float, since: float = 0.0) -> Grant
         denials=ceiling.denials,
         since=since,
         refusals=ceiling.refusals,
+        watched=ceiling.watched,
+        audits=ceiling.audits,
     )
 
 
-def _need_body(found: Found) -> bool:
+def need_body(found: Found) -> bool:
+    """Whether one of these routes needs the body of a request."""
     return any(
         route.demands is not None and route.demands.needs_body for alternatives in found for route in alternatives
     )

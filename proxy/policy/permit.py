@@ -40,8 +40,9 @@ class Permit:
 
     Inbound: the name of the rule and the route's template, both ours and few enough for a metric label. Outbound:
     the name of the destination, an empty route, and the destination. ``once``: the
-    route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next.
-    ``tunnel``: for what becomes one.
+    route that takes each transaction once, or empty; ``propagates``: the token is there for what the app does next;
+    ``tunnel``: for what becomes one; ``audited``: the reason for which it would have been refused, were it not in audit
+    mode.
     """
 
     seal: InitVar[object]
@@ -51,6 +52,7 @@ class Permit:
     once: str = ""
     propagates: bool = True
     tunnel: TunnelLimits = NO_LIMITS
+    audited: str = ""
 
     def __post_init__(self, seal: object) -> None:
         if seal is not SEAL:

@@ -46,6 +46,7 @@ class Route:
     actors: Actors | None = None
     ask: Ask | None = None
     demands: Demands | None = None
+    audits: bool = False
 
 
 class RouteTable:
@@ -180,6 +181,7 @@ def route_covers(before: Route, route: Route) -> bool:
     """Whether whoever satisfies ``route`` has satisfied ``before`` too."""
     return (
         before.scopes <= route.scopes
+        and before.audits <= route.audits
         and before.actors in {None, route.actors}
         and (before.demands is None or before.demands.within(route.demands))
         and before.ask == route.ask

@@ -9,7 +9,7 @@ from proxy.policy.denials import Denial, Denials
 from proxy.policy.limits import most_refusals, widest_s
 from proxy.policy.peers import patterns_of
 from proxy.policy.routes import Route, RouteTable
-from proxy.policy.settings import Ambiguity, LimitSettings
+from proxy.policy.settings import Ambiguity, LimitSettings, Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,17 +28,27 @@ class Rule:
     conditions: tuple[Condition, ...] = ()
     denial: Denial | None = None
     limits: LimitSettings = field(default_factory=LimitSettings)
+    mode: Mode = Mode.ENFORCE
 
 
 class Ceiling:
-    """What all rules that match a peer allow together. One for each set of rules, however many connections share it."""
+    """What all rules that match a peer allow together. One for each set of rules, however many connections share it.
 
-    __slots__ = ("audiences", "denials", "max_s", "refusals", "routes", "scopes", "trades")
+    ``watched`` are the rules that would deny, were they enforced; ``audits``: every rule that allows is in audit mode.
+    """
 
-    def __init__(self, all_rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+    __slots__ = ("audiences", "audits", "denials", "max_s", "refusals", "routes", "scopes", "trades", "watched")
+
+    def __init__(self, all_rules: Sequence[Rule], allow: frozenset[Ambiguity], mode: Mode) -> None:
         rules = [rule for rule in all_rules if rule.denial is None]
-        denials = [rule.denial for rule in all_rules if rule.denial is not None]
+        self.audits = mode is Mode.AUDIT or all(rule.mode is Mode.AUDIT for rule in rules)
+        denials: list[Denial] = []
+        watched: list[Denial] = []
+        for rule in all_rules:
+            if rule.denial is not None:
+                (watched if Mode.AUDIT in {mode, rule.mode} else denials).append(rule.denial)
         self.denials = Denials(denials, allow) if denials else None
+        self.watched = Denials(watched, allow) if watched else None
         self.audiences = frozenset().union(*(rule.audiences for rule in rules))
         self.scopes = frozenset().union(*(rule.scopes for rule in rules))
         self.trades = any(route.ask is not None for rule in rules for route in rule.routes)
@@ -50,9 +60,13 @@ class Ceiling:
 class Policy:
     """All rules of a listener, in the order of the file. ``compile_policy`` makes one."""
 
-    __slots__ = ("_by_pattern", "_ceilings", "_of_everybody", "allow", "rules")
+    __slots__ = ("_by_pattern", "_ceilings", "_of_everybody", "allow", "mode", "rules", "version")
 
-    def __init__(self, rules: Sequence[Rule], allow: frozenset[Ambiguity]) -> None:
+    def __init__(
+        self, rules: Sequence[Rule], allow: frozenset[Ambiguity], version: str = "", mode: Mode = Mode.ENFORCE
+    ) -> None:
+        self.version = version
+        self.mode = mode
         self.rules = tuple(rules)
         self.allow = allow
         self._by_pattern: dict[str, list[int]] = {}
@@ -76,5 +90,5 @@ class Policy:
             return None
         ceiling = self._ceilings.get(key)
         if ceiling is None:
-            ceiling = self._ceilings[key] = Ceiling([self.rules[number] for number in key], self.allow)
+            ceiling = self._ceilings[key] = Ceiling([self.rules[number] for number in key], self.allow, self.mode)
         return ceiling

@@ -43,6 +43,13 @@ class LimitSettings:
     refusals: int = 10  # a few are a token that was mixed up; more are somebody who tries what passes
 
 
+class Mode(StrEnum):
+    """What becomes of a refusal by the policy: it holds, or it is only told (``policy/modes.py``)."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteSettings:
     """One ``{match: "GET /orders/{id}", scopes: [...]}``, or ``{match: "CONNECT db:5432"}``, a tunnel.
@@ -89,6 +96,7 @@ class RuleSettings:
     max_token_age_s: float | None = None
     when: str = ""
     limits: LimitSettings = field(default_factory=LimitSettings)
+    mode: Mode = Mode.ENFORCE
 
 
 class Ambiguity(StrEnum):
@@ -110,11 +118,12 @@ class Ambiguity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """All rules of the inbound listener; ``environment`` is what ``when`` may ask of where we are."""
+    """All rules of the inbound listener, and their ``mode``; ``environment``: what ``when`` may ask of where we are."""
 
     rules: tuple[RuleSettings, ...]
     allow: frozenset[Ambiguity] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = Mode.ENFORCE
 
 
 class Protection(StrEnum):

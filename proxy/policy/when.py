@@ -157,6 +157,11 @@ class When(Condition):
         self._any_field = "request.headers" in names and re.sub(r"\s", "", written).count("headers") != plainly
 
     @property
+    def names(self) -> frozenset[str]:
+        """What it asks for, of ``NAMES`` and of the environment."""
+        return frozenset(self._getters)
+
+    @property
     def fields(self) -> set[str]:
         """The fields that it names."""
         return self._fields

@@ -17,6 +17,7 @@ from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from multidict import MultiDict
 
+from proxy.workload_api.bounded import BoundedStream
 from proxy.workload_api.endpoint import Endpoint
 from proxy.workload_api.failure import CallFailed, Failure
 from proxy.workload_api.follow import OnMessage
@@ -24,7 +25,6 @@ from proxy.workload_api.messages import (
     FETCH_JWT_BUNDLES,
     FETCH_JWT_SVID,
     FETCH_X509_SVID,
-    MAX_MESSAGE_BYTES,
     SECURITY_HEADER,
     JWTBundlesRequest,
     JWTBundlesResponse,
@@ -129,8 +129,8 @@ class WorkloadApiClient:
 
     def _open(
         self, path: str, cardinality: Cardinality, request: Message, kind: type[R]
-    ) -> "_BoundedStream[Message, R]":
-        return _BoundedStream(
+    ) -> "BoundedStream[Message, R]":
+        return BoundedStream(
             self._channel,
             path,
             cast("Any", MultiDict([SECURITY_HEADER])),  # its own type is private to grpclib
@@ -172,24 +172,6 @@ class _Codec(CodecBase):
 
     def decode(self, data: bytes, message_type: type[R]) -> R:
         return decode(message_type, data)
-
-
-S = TypeVar("S")
-
-
-class _BoundedStream(Stream[S, R]):
-    """A stream that reads no message of more than MAX_MESSAGE_BYTES: grpclib takes whatever length it is told."""
-
-    async def send_request(self, *, end: bool = False) -> None:
-        await super().send_request(end=end)
-        read = self._stream.recv_data
-
-        async def read_bounded(size: int) -> bytes:
-            if size > MAX_MESSAGE_BYTES:
-                raise WireInvalid(f"it is larger than {MAX_MESSAGE_BYTES} bytes")
-            return await read(size)
-
-        self._stream.recv_data = read_bounded  # type: ignore[method-assign]
 
 
 async def _within(patience_s: float, stream: Stream[Any, R]) -> R | None:

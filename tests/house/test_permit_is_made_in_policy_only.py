@@ -52,10 +52,10 @@ def test_the_law_sees_a_breach() -> None:
 
 
 def test_the_policy_makes_them_where_they_are_expected() -> None:
-    """Inbound when the rules are compiled, outbound when the destinations are: nowhere else, not even in the room."""
+    """When rules and destinations are compiled, and for what audit mode lets pass: nowhere else, not even in the room."""
     makers = {
         path.name
         for path in (PROXY / "policy").rglob("*.py")
         if "Permit(" in path.read_text().replace("class Permit", "")
     }
-    assert makers == {"compile.py", "destinations.py"}
+    assert makers == {"audited.py", "compile.py", "destinations.py"}

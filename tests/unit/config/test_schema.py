@@ -107,6 +107,7 @@ def test_bounds_of_each_limit(path: str) -> None:
 def _with(sections: list[str], name: str, number: float) -> str:
     """A document with this number at this path."""
     document = _as_json(GOOD)
+    document["audit"] = {"file": "audit.log"}
     document["tokens"]["service"] = {"url": "https://tts/", "spiffe_id": "spiffe://example.org/tts"}
     here = document
     for section in sections:

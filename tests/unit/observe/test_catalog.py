@@ -62,6 +62,10 @@ def fill(catalogue: Metrics) -> None:
     catalogue.reload("failed").inc()
     catalogue.event_loop_lag.observe(0.001)
     catalogue.access_log_dropped.inc()
+    catalogue.authoriser("allow").observe(0.001)
+    catalogue.authoriser_cache("hit").inc()
+    catalogue.policy_rules("audit").set(1)
+    catalogue.watch_audit(dropped=lambda: 1, failing=lambda: 0, lines=lambda: 7)
 
 
 @pytest.mark.parametrize(("accept", "content_type"), [("", TEXT), ("application/openmetrics-text", OPENMETRICS)])

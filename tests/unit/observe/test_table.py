@@ -34,6 +34,12 @@ FROZEN = {
     "svidecar_reload_total": "counter result",
     "svidecar_event_loop_lag_seconds": "histogram",
     "svidecar_access_log_dropped_total": "counter",
+    "svidecar_authoriser_seconds": "histogram result",
+    "svidecar_authoriser_cache_total": "counter result",
+    "svidecar_policy_rules": "gauge mode",
+    "svidecar_audit_dropped_total": "counter",
+    "svidecar_audit_failing": "gauge",
+    "svidecar_audit_lines": "gauge",
     "svidecar_build_info": "gauge version python openssl event_loop",
 }
 
