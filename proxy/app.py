@@ -19,18 +19,24 @@ from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
 from proxy.admin.server import AdminHandlers
+from proxy.config.asks import asks_of
+from proxy.config.gates import gates_of
+from proxy.config.revocation import read_yaml
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
 from proxy.federation.relations import Relations
+from proxy.flow.downstream import Downstream
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
+from proxy.flow.recall import Recall
 from proxy.flow.runtime import Runtime
 from proxy.flow.transaction import Transactions, counted, memory_for, watch
+from proxy.flow.withdrawal import Withdrawal
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
-from proxy.identity.revocation import NOTHING_REVOKED
+from proxy.identity.gauges import show_identity
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity, IdentityStore
@@ -42,15 +48,17 @@ from proxy.observe.access_log import AccessLog
 from proxy.observe.agent import AgentMetrics
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
+from proxy.observe.revoked import RevocationMetrics
 from proxy.observe.trace import TraceIds
 from proxy.policy.compile import compile_destinations, compile_policy
 from proxy.policy.destinations import Destination
+from proxy.policy.revocation import Kind, Revoked
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
+from proxy.revocation.revocations import Revocations
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
 from proxy.tokens.callers import make_callers
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.settings import AskSettings
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -70,7 +78,7 @@ class Sidecar:
         self.deadlines = Deadlines(loop)
         self.metrics = Metrics(__version__, settings.service, event_loop=settings.event_loop.value)
         self.access_log = AccessLog(settings.access_log, settings.service, loop, self.metrics.access_log_dropped)
-        self.health = Health(_gates(settings))
+        self.health = Health(gates_of(settings))
         self.store = IdentityStore()
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
@@ -85,22 +93,21 @@ class Sidecar:
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
-        self.dialer = Dialer(
-            self.transports,
-            self.contexts,
-            self.store,
-            time.time,
-            time.monotonic,
-            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
-            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
-            lifetime=settings.lifetime,
+        self.withdrawal = Withdrawal(Revoked(), settings.revocation.ending, settings.revocation.grace_s)
+        self.dialer = self._make_dialer()
+        revoked = self.withdrawal.revoked
+        self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time, revoked=revoked)
+        told = RevocationMetrics(self.metrics, Kind)
+        self.revocations = Revocations(
+            settings.revocation, settings.tokens, revoked, fetch, time.time, read_yaml, told, self.health.hear
         )
-        self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
+        self._recall = Recall(self._connections, self.revocations.screen, self.withdrawal, self.tasks, time.monotonic)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
+        self.revocations.subscribe(self.transactions.authenticator.doubt, self._revoked_anew)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door = self._make_outbound(self._make_runtime("out"))
 
@@ -115,6 +122,20 @@ class Sidecar:
             failed=agent.failed,
         )
         return choose_source(self.settings.identity, self.store, time.time, random.random, told)
+
+    def _make_dialer(self) -> Dialer:
+        return Dialer(
+            self.transports,
+            self.contexts,
+            self.store,
+            time.time,
+            time.monotonic,
+            lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
+            lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
+            lifetime=self.settings.lifetime,
+            revoked=self.withdrawal.revoked,
+            grace_s=self.withdrawal.usual_s,
+        )
 
     def _make_runtime(self, direction: str) -> Runtime:
         return Runtime(
@@ -131,7 +152,7 @@ class Sidecar:
 
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
         settings = self.settings
-        authenticator = counted(settings.tokens, self.keys, self.metrics)
+        authenticator = counted(settings.tokens, self.keys, self.metrics, self.withdrawal.revoked)
         passages = memory_for(settings.destinations, settings.inbound)
         return Transactions(authenticator, self._make_token_service(fetch), passages)
 
@@ -146,6 +167,7 @@ class Sidecar:
             random.random,
             assertion=self.assertions.obtain if self.assertions else None,
             check_svid=self.callers.check if self.callers else None,
+            is_revoked=self.revocations.screen.refuses,
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
@@ -166,6 +188,7 @@ class Sidecar:
             pool,
             lifetimes,
             self.settings.lifetime,
+            withdrawal=self.withdrawal,
         )
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
@@ -175,7 +198,7 @@ class Sidecar:
         if settings is None:
             return None, None
         destinations = compile_destinations(self.settings.destinations, self.settings.identity.trust_domain)
-        door = Outbound(self.store, destinations, self.transactions, self._pool_of)
+        door = Outbound(self.store, destinations, self.transactions, self._pool_of, self.revocations.screen)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings) -> Pool:
@@ -210,6 +233,7 @@ class Sidecar:
             names=self._names,
             drain=self.end_wanted.set,
             identity=lambda: held_as_data(self.store, self.source.trouble),
+            added=self.revocations.paths,
         )
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
@@ -224,10 +248,11 @@ class Sidecar:
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
         self.relations.begin(self.tasks)
+        self.revocations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
             self.tasks.spawn(self.callers.keep(), "jwt bundles of callers")
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
@@ -257,17 +282,7 @@ class Sidecar:
                 self.health.set(Gate.BUNDLE, ok=False, detail=detail)
 
     def _identity_changed(self, identity: Identity) -> None:
-        metrics = self.metrics
-        metrics.svid_not_after.set(identity.svid.not_after)
-        metrics.identity_loaded(identity.loaded_at)
-        metrics.reload("ok").inc()
-        if identity.generation > 1:
-            metrics.svid_rotations.inc()
-        for trust_domain, bundle in identity.bundles.items():
-            ends = max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)  # it may be empty
-            metrics.bundle_not_after(trust_domain).set(ends)
-            if bundle.revocations is not NOTHING_REVOKED:
-                metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
+        show_identity(self.metrics, identity)
         if self._bundles is not None and self._bundles != identity.bundles:
             self._verify_anew()
         self._bundles = identity.bundles
@@ -286,6 +301,14 @@ class Sidecar:
         if self.inbound_door is not None:
             self.inbound_door.judge_anew(time.time())
         self.dialer.judge_anew()
+
+    def _revoked_anew(self) -> None:
+        """Other peers or tokens are revoked: whoever is open, or under way, is held to it."""
+        self._verify_anew()
+        self._recall.look()
+
+    def _connections(self) -> list[Downstream]:
+        return [one for listener in (self.inbound, self.outbound) if listener for one in listener.connections]
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
@@ -318,10 +341,8 @@ class Sidecar:
         }
 
     def _names(self) -> dict[str, list[str]]:
-        return {
-            "rules": [rule.name for rule in self.settings.policy.rules],
-            "destinations": [destination.host for destination in self.settings.destinations],
-        }
+        rules, destinations = self.settings.policy.rules, self.settings.destinations
+        return {"rules": [one.name for one in rules], "destinations": [one.host for one in destinations]}
 
     # ---- reload and end
 
@@ -330,7 +351,7 @@ class Sidecar:
         policy_now, destinations_now = self.settings.policy, self.settings.destinations
         self.settings = replace(self.settings, policy=policy, destinations=destinations)
         if self.callers is not None:
-            self.callers.want(_asks(self.settings))
+            self.callers.want(asks_of(self.settings))
         if self.inbound_door is not None and policy != policy_now:
             self.inbound_door.policy = compile_policy(policy, self.settings.tokens.audience)
             if self.store.current is not None:
@@ -366,6 +387,7 @@ class Sidecar:
             await server.close()
         self._lag.close()
         await self.keys.close()
+        await self.revocations.close()
         if self.transactions.service is not None:
             await self.transactions.service.close()
         self._fetch.close()
@@ -374,19 +396,3 @@ class Sidecar:
         self.source.close()
         self.deadlines.close()
         self.access_log.close()
-
-
-def _asks(settings: SidecarSettings) -> list[AskSettings | None]:
-    """Give all that is asked of the token service, for routes and for destinations."""
-    of_routes = [route.exchange for rule in settings.policy.rules for route in rule.routes]
-    return [*of_routes, *(destination.token for destination in settings.destinations)]
-
-
-def _gates(settings: SidecarSettings) -> list[Gate]:
-    """Name what must be loaded: keys where tokens are verified, policy where there is an inbound listener."""
-    gates = list(Gate)
-    if settings.inbound is None:
-        gates.remove(Gate.POLICY)
-        if settings.tokens.service is None:
-            gates.remove(Gate.KEYS)
-    return gates

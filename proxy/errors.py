@@ -5,37 +5,10 @@ underscores (``TokenExpired`` is ``token_expired``). Names are stable: dashboard
 stands in ``flow/rescue.py``. A detail is for people: it names the rule and the limit, never a value from outside.
 """
 
-import re
-from enum import StrEnum
-from typing import ClassVar
+from proxy.reason import REASONS, ProxyError, Side
 
-
-class Side(StrEnum):
-    """Whose fault it was: the one who called us, the one whom we called, or ourselves."""
-
-    DOWNSTREAM = "downstream"
-    UPSTREAM = "upstream"
-    INTERNAL = "internal"
-
-
-REASONS: dict[str, type["ProxyError"]] = {}
-"""Every reason with its class, in the order in which they stand below."""
-
-
-class ProxyError(Exception):
-    """A refusal with its reason. Raise a class that has one: never this, never a group."""
-
-    reason: ClassVar[str]
-    side: ClassVar[Side] = Side.DOWNSTREAM
-
-    def __init_subclass__(cls, *, group: bool = False) -> None:
-        if not group:
-            cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
-            REASONS[cls.reason] = cls
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail or self.reason)
-        self.detail = detail
+__all__ = ["REASONS", "ProxyError", "Side"]
+"""Those of ``reason``, which everybody takes from here; the classes need not be named."""
 
 
 class ConnectionRefusal(ProxyError, group=True):
@@ -79,7 +52,11 @@ class CertificateRevoked(ConnectionRefusal):
 
 
 class RevocationUnknown(ConnectionRefusal):
-    """The CRL of its trust domain has passed its next update."""
+    """What was revoked is not known: the CRL of its trust domain has passed its next update, or its feed is silent."""
+
+
+class PeerRevoked(ConnectionRefusal):
+    """Its SPIFFE ID, or a certificate of its chain, is named in what we were told is revoked."""
 
 
 class PeerNotAllowed(ConnectionRefusal):
@@ -110,6 +87,10 @@ class TransactionsFull(Unavailable):
 
 class UsedTransactionsFull(Unavailable):
     """More used transactions are remembered than the limit, so a new one cannot be told from an old one."""
+
+
+class RevocationStale(Unavailable):
+    """What was revoked is not known: its source has been silent for longer than revocation.max_age."""
 
 
 class BadMessage(ProxyError, group=True):
@@ -256,6 +237,10 @@ class TokenActorsTooDeep(TokenRefusal):
     """More act for the subject than the limit (specs 1.19)."""
 
 
+class TokenRevoked(TokenRefusal):
+    """The token was taken back: by itself, its transaction, its subject, an actor, or when it was issued."""
+
+
 class AccessTokenMissing(TokenRefusal):
     """The request brings no token to trade for a transaction token."""
 
@@ -390,6 +375,10 @@ class ConfigInvalid(Unusable):
 
 class IdentityInvalid(Unusable):
     """The SVID, key or bundle is refused."""
+
+
+class RevocationsInvalid(Unusable):
+    """The list of what is revoked, or an event of the feed, is refused."""
 
 
 class KeysInvalid(Unusable):

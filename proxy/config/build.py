@@ -9,6 +9,7 @@ from proxy.admin.settings import AdminSettings
 from proxy.config.address import HostPort, parse_url
 from proxy.config.allowed import OUTBOUND_LISTEN
 from proxy.config.identity import identity_settings
+from proxy.config.revocation import revocation
 from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
@@ -43,6 +44,7 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         outbound=_outbound(values),
         admin=_admin(values),
         access_log=_access_log(values, base_dir),
+        revocation=revocation(values, base_dir),
         **SHUTDOWN.gather(values.get("shutdown", {}), SidecarSettings),
     )
 

@@ -10,6 +10,7 @@ from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
 from proxy.observe.settings import AccessLogSettings
 from proxy.policy.settings import DestinationSettings, PolicySettings
+from proxy.revocation.settings import RevocationSettings
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.settings import TokenSettings
 
@@ -31,5 +32,6 @@ class SidecarSettings:
     access_log: AccessLogSettings
     lifetime: LifetimeSettings = field(default_factory=LifetimeSettings)
     federation: tuple[RelationSettings, ...] = ()
+    revocation: RevocationSettings = field(default_factory=RevocationSettings)
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

@@ -76,6 +76,9 @@ class Metrics:
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self._federation = self._counters("svidecar_federation_fetches_total")
         self._federation_ages = self._family("svidecar_federation_age_seconds", Kind.GAUGE, partial(Age, now))
+        self._revocations = self._gauges("svidecar_revocations")
+        self._revocation_ages = self._family("svidecar_revocation_age_seconds", Kind.GAUGE, partial(Age, now))
+        self._revocation_events = self._counters("svidecar_revocation_events_total")
         self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
         self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
         self._agent_errors = self._counters("svidecar_workload_api_errors_total")
@@ -203,6 +206,18 @@ class Metrics:
         age = self._federation_ages.learn((trust_domain,))
         if not reason:
             age.since = self._now()
+
+    def revocations(self, kind: str) -> Gauge:
+        """Entries of what is revoked. ``kind``: one of ``policy.revocation.Kind``."""
+        return self._revocations.learn((kind,))
+
+    def revocation_heard(self, source: str, at: float) -> None:
+        """Take when a source of what is revoked was heard last."""
+        self._revocation_ages.learn((source,)).since = at
+
+    def revocation_events(self, result: str) -> Counter:
+        """Events of the feed. ``result``: ``ok``, ``again``, or the registered code of the refusal."""
+        return self._revocation_events.learn((result,))
 
     def agent_stream(self, stream: str) -> Gauge:
         """Whether this stream of the agent is open and has brought something."""

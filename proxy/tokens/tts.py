@@ -19,6 +19,7 @@ from proxy.errors import (
     Overloaded,
     ProxyError,
     TokenRefusal,
+    TokenRevoked,
     TokenUnknownKey,
     TtsBadAnswer,
     TtsRefused,
@@ -84,10 +85,12 @@ class TokenService:
         on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
         assertion: Callable[[], Awaitable[str]] | None = None,
         check_svid: Callable[[str, str], object] | None = None,
+        is_revoked: Callable[[bytes], bool] = lambda _raw: False,
     ) -> None:
         """Make it; ``assertion`` gives a JWT-SVID for the service (specs 5.9), where mTLS does not say who we are.
 
-        ``check_svid`` is ``Callers.check``; without it no JWT-SVID is traded.
+        ``check_svid`` is ``Callers.check``; without it no JWT-SVID is traded. ``is_revoked`` tells of a token that may
+        be sent no more.
 
         Raises:
             ConfigInvalid: the service is not one that can be known.
@@ -108,6 +111,7 @@ class TokenService:
         self._on_exchange = on_exchange
         self._assertion = assertion
         self._check_svid = check_svid
+        self._is_revoked = is_revoked
         self._held: dict[Want, _Entry] = {}  # with a token, the one obtained first at the beginning
         self._tried: dict[Want, _Entry] = {}  # without one yet
         self._tasks = Tasks("token service")
@@ -123,6 +127,9 @@ class TokenService:
             self._check_svid(want.subject.token, want.subject.audience)
         entry = self._held.get(want)
         if entry is None or now >= entry.exp:
+            return None
+        if self._is_revoked(entry.raw):
+            entry.exp = entry.ask_at = 0.0
             return None
         if now >= entry.ask_at and entry.flight is None:
             self._start(want, entry)
@@ -208,6 +215,8 @@ class TokenService:
             raise TtsBadAnswer("the token that it gave has expired")
         if want.subject is not None and want.subject.kind == TXN_TOKEN:
             check_replacement(self._verify(want.subject.token.encode()), token, want.scopes)
+        if self._is_revoked(raw):
+            raise TokenRevoked("the token service gives a token for what is revoked")
         return raw, token.exp
 
     async def _ask(self, want: Want) -> Answer:
