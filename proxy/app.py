@@ -98,9 +98,8 @@ class Sidecar:
         revoked = self.withdrawal.revoked
         self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time, revoked=revoked)
         told = RevocationMetrics(self.metrics, Kind)
-        self.revocations = Revocations(
-            settings.revocation, settings.tokens, revoked, fetch, time.time, read_yaml, told, self.health.hear
-        )
+        sources = settings.revocation, settings.tokens, revoked, fetch
+        self.revocations = Revocations(*sources, time.time, read_yaml, told, self.health.hear)
         self._recall = Recall(self._connections, self.revocations.screen, self.withdrawal, self.tasks, time.monotonic)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
@@ -245,6 +244,11 @@ class Sidecar:
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
         self._lag.start()
+        self._begin()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is never walked again
+
+    def _begin(self) -> None:
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
         self.relations.begin(self.tasks)
@@ -257,8 +261,6 @@ class Sidecar:
         if Gate.KEYS in self.health.findings:
             self.tasks.spawn(self._keep_keys(), "keys")
         self.tasks.spawn(self._look_after(), "look after")
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is never walked again
 
     async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
         server = ControlServer(self.transports, self.tasks, self.deadlines, handler, name=name)

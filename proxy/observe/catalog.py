@@ -76,9 +76,7 @@ class Metrics:
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self._federation = self._counters("svidecar_federation_fetches_total")
         self._federation_ages = self._family("svidecar_federation_age_seconds", Kind.GAUGE, partial(Age, now))
-        self._revocations = self._gauges("svidecar_revocations")
-        self._revocation_ages = self._family("svidecar_revocation_age_seconds", Kind.GAUGE, partial(Age, now))
-        self._revocation_events = self._counters("svidecar_revocation_events_total")
+        self._make_revocations()
         self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
         self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
         self._agent_errors = self._counters("svidecar_workload_api_errors_total")
@@ -93,6 +91,11 @@ class Metrics:
         self._start_at_zero()
         self._service = service
         self._process = Process()
+
+    def _make_revocations(self) -> None:
+        self._revocations = self._gauges("svidecar_revocations")
+        self._revocation_ages = self._family("svidecar_revocation_age_seconds", Kind.GAUGE, partial(Age, self._now))
+        self._revocation_events = self._counters("svidecar_revocation_events_total")
 
     def _family(
         self, name: str, kind: Kind, make: Callable[[], C], spread: Callable[[Values], Values] = tuple

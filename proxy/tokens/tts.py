@@ -32,7 +32,7 @@ from proxy.tokens.claims import TxnToken
 from proxy.tokens.exchange import SUBJECT_CODES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.settings import TokenSettings
+from proxy.tokens.settings import ServiceSettings, TokenSettings
 from proxy.tokens.subject import TXN_TOKEN
 from proxy.tokens.verify import Expect, kid_of, verify
 
@@ -96,13 +96,7 @@ class TokenService:
             ConfigInvalid: the service is not one that can be known.
 
         """
-        if settings.service is None or not settings.service.url.lower().startswith("https://"):
-            raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
-        try:
-            self._spiffe_id = SpiffeId.parse(settings.service.spiffe_id)
-        except InvalidSpiffeId as error:
-            raise ConfigInvalid(f"tokens.service.spiffe_id: {error}") from error
-        self._service = settings.service
+        self._service, self._spiffe_id = _known(settings)
         self._expect = Expect.of(settings)
         self._fetch = fetch
         self._keys = keys
@@ -261,6 +255,16 @@ def check_replacement(old: TxnToken, new: TxnToken, scopes: Sequence[str]) -> No
         raise TtsBadAnswer("the replacement has another txn, sub, aud or act than the token that it replaces")
     if not new.scopes <= old.scopes.intersection(scopes):
         raise TtsBadAnswer("the replacement may do more than the token that it replaces, or than was asked for")
+
+
+def _known(settings: TokenSettings) -> tuple[ServiceSettings, SpiffeId]:
+    service = settings.service
+    if service is None or not service.url.lower().startswith("https://"):
+        raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
+    try:
+        return service, SpiffeId.parse(service.spiffe_id)
+    except InvalidSpiffeId as error:
+        raise ConfigInvalid(f"tokens.service.spiffe_id: {error}") from error
 
 
 def _drop_one(entries: dict[Want, _Entry]) -> None:

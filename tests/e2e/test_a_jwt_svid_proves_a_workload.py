@@ -25,6 +25,7 @@ workloads:
   - {{name: plain, scopes: [orders.read]}}
   - {{name: batch, scopes: [orders.read], {SELECTORS}}}
   - {{name: nightly, {SELECTORS}}}
+  - {{name: door, scopes: [orders.read], svids: true, {SELECTORS}}}
 """
 TTS = "spiffe://example.org/tts"
 BATCH = "spiffe://example.org/batch"
@@ -96,6 +97,25 @@ def test_who_may_not_bring_any(domain: Domain, app: WorkingApp) -> None:
     seen = len(app.seen)
     assert bring(domain, plain, jwt_svid(domain)) == (401, "access_token_refused")
     assert len(app.seen) == seen
+
+
+def test_it_is_verified_at_the_door_and_by_the_service(domain: Domain, app: WorkingApp) -> None:
+    """A sidecar with the agent's keys verifies it first: a forged one does not get as far as the service."""
+    verified = TRADES.replace("READ", "orders-read").replace("SCOPE", "orders.read")
+    verified = verified.replace("{type: jwt}", f"{{type: jwt_svid, audience: '{TTS}'}}")
+    door = domain.start(
+        "door",
+        INBOUND.format(app=app.port, routes=verified) + domain.tokens,
+        identity=f"{{workload_api: {{socket: '{domain.authority.socket}', hint: door}}}}",
+    )
+    token = jwt_svid(domain)
+    wait_until(lambda: bring(domain, door, token) == (200, ""), "the agent's keys")
+    assert claims_of(app.seen[-1])["sub"] == BATCH
+    asked = door.metric("svidecar_token_exchange_seconds_count", result="refused")
+    head, _, signature = token.rpartition(".")
+    forged = f"{head}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
+    assert bring(domain, door, forged) == (401, "access_token_refused")
+    assert door.metric("svidecar_token_exchange_seconds_count", result="refused") == asked
 
 
 def test_a_sidecar_proves_itself_with_one(domain: Domain, app: WorkingApp) -> None:
