@@ -134,7 +134,7 @@ async def _run(folder: Path, *, rules: int, profile: bool, audit: bool) -> None:
     outbound = OutboundConnection(sidecar.outbound, sidecar.outbound_door)  # type: ignore[arg-type]  # both are there
     outbound.connection_made(Counting())
     destination = sidecar.outbound_door.destinations.permit(b"orders").destination  # type: ignore[union-attr]
-    pool = sidecar._pool_of(destination)  # type: ignore[arg-type]  # noqa: SLF001 - a benchmark looks inside
+    pool = sidecar._pools.of(destination)  # type: ignore[arg-type]  # noqa: SLF001 - a benchmark looks inside
     egress = _time(outbound, _upstream(pool, time.monotonic), request)
     inbound = InboundConnection(sidecar.inbound, sidecar.inbound_door)
     peer_id = SpiffeId.parse("spiffe://example.org/edge")

@@ -127,6 +127,17 @@ class Authority:
         credential.key.write_bytes(_key_pem(key))
         return credential
 
+    def crl(self, *revoked: Credential) -> bytes:
+        """A CRL of these, PEM."""
+        now = dt.datetime.now(dt.UTC)
+        made = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        made = made.last_update(now - dt.timedelta(minutes=1)).next_update(now + VALIDITY)
+        for one in revoked:
+            serial = x509.load_pem_x509_certificate(one.certificate.read_bytes()).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - VALIDITY)
+            made = made.add_revoked_certificate(entry.build())
+        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 def _claims() -> dict[str, Any]:
     now = int(time.time())

@@ -13,6 +13,7 @@ federation   bundles of foreign trust domains, from their bundle endpoints
 flow         inbound and outbound: the only place where the steps of a request are put in order
 admin        metrics, health, status
 outside      authorisers that are not ours: OPA, Envoy's ext_authz
+revocation   where we are told what is revoked: a file, the operator, a signed feed
 upstream     whom we call: endpoints, pool, dial
 control      small control-plane HTTP over our own codec: one server, one fetch
 tls          contexts by generation of the identity; the verified chain of a connection
@@ -23,8 +24,8 @@ observe      metrics, access log, audit, trace context
 workload_api the SPIFFE Workload API: its messages, its endpoint, a client
 http1        the sans-IO codec of HTTP/1.1: bytes in, events out
 net          the loop, tasks, deadlines, listening sockets
-errors       one class per reason
-reason       what each of them is
+errors       one class per reason; connection_refusals is its first part
+reason       what all of them have in common
 ============ =========================================================================================
 
 A request passes, in this order: ``flow/inbound.py`` or ``flow/outbound.py``. Open one of these first.

@@ -11,31 +11,36 @@ import logging
 import os
 import random
 import secrets
-import ssl
 import time
 from dataclasses import replace
 
 from proxy import __version__
 from proxy.admin.expiry import ExpiryWatch
 from proxy.admin.health import Gate, Health
+from proxy.admin.overview import names_in, overview
 from proxy.admin.server import AdminHandlers
-from proxy.config.gates import asks_of, gates_of
+from proxy.admin.standing import Standing
+from proxy.config.asks import asks_of
+from proxy.config.gates import gates_of
+from proxy.config.revocation import read_yaml
 from proxy.config.settings import SidecarSettings
 from proxy.control.fetch import ControlFetch
 from proxy.control.server import ControlServer, Handler
 from proxy.federation.relations import Relations
 from proxy.flow.announce import announce
+from proxy.flow.downstream import Downstream
 from proxy.flow.inbound import Inbound, InboundConnection
 from proxy.flow.listener import Listener
 from proxy.flow.outbound import Outbound
 from proxy.flow.raw_inbound import RawInbound
 from proxy.flow.raw_ports import RawPorts
+from proxy.flow.recall import Recall
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import AppProtocol
 from proxy.flow.transaction import Transactions, counted, memory_for, watch
+from proxy.flow.withdrawal import Withdrawal
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
-from proxy.identity.revocation import NOTHING_REVOKED
 from proxy.identity.signer import SvidSigner
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
@@ -49,11 +54,13 @@ from proxy.observe.agent import AgentMetrics
 from proxy.observe.audit.trail import open_audit
 from proxy.observe.catalog import Metrics
 from proxy.observe.lag import LoopLag
+from proxy.observe.revoked import RevocationMetrics
 from proxy.observe.trace import TraceIds
 from proxy.outside.make import make_authoriser
 from proxy.policy.compile import compile_destinations, compile_policy
-from proxy.policy.destinations import Destination
+from proxy.policy.revocation import Kind, Revoked
 from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
+from proxy.revocation.revocations import Revocations
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.assertion import make_assertions
 from proxy.tokens.callers import make_callers
@@ -62,6 +69,7 @@ from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
+from proxy.upstream.pools import Pools
 from proxy.upstream.settings import PoolSettings
 
 _log = logging.getLogger("svidecar")
@@ -80,6 +88,7 @@ class Sidecar:
         self.store = IdentityStore()
         self.audit = open_audit(settings.audit, SvidSigner(self.store), self.metrics)
         self.health = Health(gates_of(settings))
+        self.standing = Standing(self.store, self.metrics, self.health)
         self._expiry = ExpiryWatch(self.store, self.health)
         self.contexts = TlsContexts(self.store, settings.tls)
         self.source = self._make_source()
@@ -89,18 +98,23 @@ class Sidecar:
         self.relations = Relations(settings.federation, self.transports, self.store, time.time, fetched)
         self._lag = LoopLag(loop, self.metrics.event_loop_lag)
         self._servers: list[ControlServer] = []
-        self._pools: dict[str, Pool] = {}
+        self._pools = Pools(self._outbound_pool)
         self._bundles: Bundles | None = None
         self.metrics.tls_context_generations.read = self.contexts.generations
         self.store.subscribe(self._identity_changed)
+        self.withdrawal = Withdrawal(Revoked(), settings.revocation.ending, settings.revocation.grace_s)
         self.dialer = self._make_dialer()
-        self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time)
+        revoked = self.withdrawal.revoked
+        self._fetch = fetch = ControlFetch(self.transports, self.contexts, self.store, time.time, revoked=revoked)
+        self.revocations = self._make_revocations(fetch)
+        self._recall = Recall(self._connections, self.revocations.screen, self.withdrawal, self.tasks, time.monotonic)
         self.keys = KeyStore(settings.tokens, fetch, time.time)
         self.keys.subscribe(self._keys_changed)
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
         self.authoriser = make_authoriser(settings.authoriser, fetch, time.monotonic, self.metrics)
+        self.revocations.subscribe(self.transactions.authenticator.doubt, self._revoked_anew)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
         self.outbound, self.outbound_door, self.raw = self._make_outbound(self._make_runtime("out"))
 
@@ -109,7 +123,7 @@ class Sidecar:
     def _make_source(self) -> IdentitySource:
         agent = AgentMetrics(self.metrics, time.time)
         told = Told(
-            loaded=self._identity_loaded,
+            loaded=self.standing.loaded,
             taken_back=self._identity_taken_back,
             stream=agent.stream,
             failed=agent.failed,
@@ -126,6 +140,8 @@ class Sidecar:
             lambda result, seconds: self.metrics.tls_handshake("client", result).observe(seconds),
             lifetimes=Lifetimes(self.deadlines, self.tasks, time.monotonic),
             lifetime=self.settings.lifetime,
+            revoked=self.withdrawal.revoked,
+            grace_s=self.withdrawal.usual_s,
         )
 
     def _make_runtime(self, direction: str) -> Runtime:
@@ -142,9 +158,14 @@ class Sidecar:
             audit=self.audit,
         )
 
+    def _make_revocations(self, fetch: ControlFetch) -> Revocations:
+        told, revoked = RevocationMetrics(self.metrics, Kind), self.withdrawal.revoked
+        sources = self.settings.revocation, self.settings.tokens, revoked, fetch
+        return Revocations(*sources, time.time, read_yaml, told, self.health.hear)
+
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
         settings = self.settings
-        authenticator = counted(settings.tokens, self.keys, self.metrics)
+        authenticator = counted(settings.tokens, self.keys, self.metrics, self.withdrawal.revoked)
         passages = memory_for(settings.destinations, settings.inbound)
         return Transactions(authenticator, self._make_token_service(fetch), passages)
 
@@ -159,6 +180,7 @@ class Sidecar:
             random.random,
             assertion=self.assertions.obtain if self.assertions else None,
             check_svid=self.callers.check if self.callers else None,
+            is_revoked=self.revocations.screen.refuses,
             on_exchange=lambda result, seconds: self.metrics.token_exchange(result).observe(seconds),
         )
 
@@ -181,6 +203,7 @@ class Sidecar:
             lifetimes,
             self.settings.lifetime,
             authoriser=self.authoriser,
+            withdrawal=self.withdrawal,
         )
         watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
@@ -193,7 +216,7 @@ class Sidecar:
         if settings is None:
             return None, None, raw
         destinations = compile_destinations(self.settings.destinations, trust_domain)
-        door = Outbound(self.store, destinations, self.transactions, self._pool_of)
+        door = Outbound(self.store, destinations, self.transactions, self._pools.of, self.revocations.screen)
         return Listener(runtime, settings.listener, door, patience_s), door, raw
 
     def _pool(self, endpoint: Endpoint, settings: PoolSettings, *, held: bool = False) -> Pool:
@@ -203,13 +226,10 @@ class Sidecar:
         limits = listener.listener.limits
         return Pool(endpoint, settings, limits, self.dialer, self.deadlines, time.monotonic, held=held)
 
-    def _pool_of(self, destination: Destination) -> Pool:
-        pool = self._pools.get(destination.name)
-        if pool is None and self.settings.outbound is not None:
-            pool = self._pools[destination.name] = self._pool(Endpoint.of(destination), self.settings.outbound.pool)
-        if pool is None:
+    def _outbound_pool(self, endpoint: Endpoint) -> Pool:
+        if self.settings.outbound is None:
             raise RuntimeError("there is no outbound listener")
-        return pool
+        return self._pool(endpoint, self.settings.outbound.pool)
 
     # ---- starting
 
@@ -226,16 +246,16 @@ class Sidecar:
             metrics=self.metrics,
             health=self.health,
             sections=self._sections,
-            names=self._names,
+            names=lambda: names_in(self.settings.policy, self.settings.destinations),
             drain=self.end_wanted.set,
             identity=lambda: held_as_data(self.store, self.source.trouble),
+            added=self.revocations.paths,
         )
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
         await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
-        for name, listener in (("inbound", self.inbound), ("outbound", self.outbound), *self.raw.named):
-            if listener is not None:
-                self.ports[name] = listener.start()
+        for name, listener in self._listeners():
+            self.ports[name] = listener.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
         if self.inbound is not None:
             self.health.set(Gate.POLICY, ok=True, detail=f"{len(self.settings.policy.rules)} rules")
@@ -251,6 +271,7 @@ class Sidecar:
         self.source.begin()
         self.tasks.spawn(self.source.watch(), "identity")
         self.relations.begin(self.tasks)
+        self.revocations.begin(self.tasks)
         if self.assertions is not None:
             self.tasks.spawn(self.assertions.keep(), "jwt bundles")
         if self.callers is not None:
@@ -271,38 +292,15 @@ class Sidecar:
 
     # ---- what changes while it runs
 
-    def _identity_loaded(self, ok: bool, detail: str) -> None:  # noqa: FBT001 - the source's own callback
-        if ok:
-            _log.info("identity: %s", detail)
-        else:
-            self.metrics.reload("failed").inc()
-            _log.error("identity: %s", detail)
-            if self.store.current is None:
-                self.health.set(Gate.SVID, ok=False, detail=detail)
-                self.health.set(Gate.BUNDLE, ok=False, detail=detail)
-
     def _identity_changed(self, identity: Identity) -> None:
-        metrics = self.metrics
-        metrics.svid_not_after.set(identity.svid.not_after)
-        metrics.identity_loaded(identity.loaded_at)
-        metrics.reload("ok").inc()
-        if identity.generation > 1:
-            metrics.svid_rotations.inc()
-        for trust_domain, bundle in identity.bundles.items():
-            ends = max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)  # it may be empty
-            metrics.bundle_not_after(trust_domain).set(ends)
-            if bundle.revocations is not NOTHING_REVOKED:
-                metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
+        self.standing.changed(identity)
         if self._bundles is not None and self._bundles != identity.bundles:
             self._verify_anew()
         self._bundles = identity.bundles
-        self.health.set(Gate.SVID, ok=True, detail=str(identity.svid.spiffe_id))
-        self.health.set(Gate.BUNDLE, ok=True, detail=", ".join(sorted(identity.bundles)))
 
     def _identity_taken_back(self, detail: str) -> None:
         """We are nobody now: no new handshake, and whoever we showed our SVID to is told to come again later."""
-        _log.error("identity: our SVID was taken away: %s", detail)
-        self.metrics.svid_not_after.set(time.time())
+        self.standing.taken_back(detail, time.time())
         self._bundles = None
         self._verify_anew()
 
@@ -311,6 +309,18 @@ class Sidecar:
         if self.inbound_door is not None:
             self.inbound_door.judge_anew(time.time())
         self.dialer.judge_anew()
+
+    def _revoked_anew(self) -> None:
+        """Other peers or tokens are revoked: whoever is open, or under way, is held to it."""
+        self._verify_anew()
+        self._recall.look()
+
+    def _listeners(self) -> list[tuple[str, Listener]]:
+        doors = ("inbound", self.inbound), ("outbound", self.outbound)
+        return [*((name, one) for name, one in doors if one is not None), *self.raw.named]
+
+    def _connections(self) -> list[Downstream]:
+        return [connection for _, listener in self._listeners() for connection in listener.connections]
 
     def _keys_changed(self) -> None:
         if Gate.KEYS in self.health.findings:
@@ -332,21 +342,8 @@ class Sidecar:
     # ---- what operators see
 
     def _sections(self) -> dict[str, list[tuple[str, str]]]:
-        identity = self.store.current
-        ends = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(identity.svid.not_after)) if identity else ""
-        open_now = [(n, len(v.connections)) for n, v in (("inbound", self.inbound), ("outbound", self.outbound)) if v]
-        return {
-            "Identity": [("SPIFFE ID", str(identity.svid.spiffe_id)), ("ends", ends)] if identity else [],
-            "Ports": [(name, str(port)) for name, port in self.ports.items()],
-            "Connections": [(name, str(count)) for name, count in open_now],
-            "Versions": [("svidecar", __version__), ("OpenSSL", ssl.OPENSSL_VERSION)],
-        }
-
-    def _names(self) -> dict[str, list[str]]:
-        return {
-            "rules": [rule.name for rule in self.settings.policy.rules],
-            "destinations": [destination.host for destination in self.settings.destinations],
-        }
+        open_now = {name: len(one.connections) for name, one in self._listeners()}
+        return overview(self.store.current, self.ports, open_now)
 
     # ---- reload and end
 
@@ -365,15 +362,8 @@ class Sidecar:
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
             self.outbound.decide_by(known.version)
-            self._withdraw_pools({destination.name: Endpoint.of(destination) for destination in known.all})
-
+            self._pools.withdraw({destination.name: Endpoint.of(destination) for destination in known.all})
         announce(self.audit, self.metrics, self.inbound_door, self.outbound_door)
-
-    def _withdraw_pools(self, known: dict[str, Endpoint]) -> None:
-        """Nobody may go any more where no destination leads, or another one leads now."""
-        gone = [name for name, pool in self._pools.items() if known.get(name) != pool.endpoint]
-        for name in gone:
-            self._pools.pop(name).withdraw()
 
     def begin_drain(self) -> None:
         """Fail readiness, and let inbound take nothing new. Outbound goes on: the app may need it to finish."""
@@ -383,17 +373,16 @@ class Sidecar:
 
     async def close(self) -> None:
         """End everything now."""
-        for listener in (self.inbound, self.outbound, *self.raw.listeners):
-            if listener is not None:
-                listener.close()
-        for pool in self._pools.values():
-            pool.close()
+        for _, listener in self._listeners():
+            listener.close()
+        self._pools.close()
         if self.inbound_door is not None:
             self.inbound_door.pool.close()
         for server in self._servers:
             await server.close()
         self._lag.close()
         await self.keys.close()
+        await self.revocations.close()
         if self.transactions.service is not None:
             await self.transactions.service.close()
         self._fetch.close()

@@ -5,62 +5,44 @@ underscores (``TokenExpired`` is ``token_expired``). Names are stable: dashboard
 stands in ``flow/rescue.py``. A detail is for people: it names the rule and the limit, never a value from outside.
 """
 
+from proxy.connection_refusals import (
+    CertificateExpired,
+    CertificateMissing,
+    CertificateRevoked,
+    ConnectionRefusal,
+    GrantEnded,
+    HandshakeFailed,
+    HandshakeTimeout,
+    NotAnSvid,
+    PeerNotAllowed,
+    PeerRevoked,
+    Plaintext,
+    RevocationUnknown,
+    UnknownTrustDomain,
+    UntrustedChain,
+)
 from proxy.reason import REASONS, ProxyError, Side
 
-__all__ = ["REASONS", "ProxyError", "Side"]
-"""Those of ``reason``, which everybody takes from here; the classes need not be named."""
-
-
-class ConnectionRefusal(ProxyError, group=True):
-    """The connection is refused before a byte of it reaches the app."""
-
-
-class Plaintext(ConnectionRefusal):
-    """Bytes that are not TLS came to a TLS port."""
-
-
-class HandshakeFailed(ConnectionRefusal):
-    """The TLS handshake failed."""
-
-
-class HandshakeTimeout(ConnectionRefusal):
-    """The TLS handshake passed its deadline."""
-
-
-class CertificateMissing(ConnectionRefusal):
-    """The peer showed no certificate."""
-
-
-class CertificateExpired(ConnectionRefusal):
-    """The certificate is not valid now."""
-
-
-class UntrustedChain(ConnectionRefusal):
-    """The chain does not end in the bundle of the trust domain that the leaf claims."""
-
-
-class NotAnSvid(ConnectionRefusal):
-    """The certificate breaks a rule of X509-SVID (specs 2.2)."""
-
-
-class UnknownTrustDomain(ConnectionRefusal):
-    """No bundle is known for the trust domain that the leaf claims."""
-
-
-class CertificateRevoked(ConnectionRefusal):
-    """A CRL of its trust domain names a certificate of the chain."""
-
-
-class RevocationUnknown(ConnectionRefusal):
-    """The CRL of its trust domain has passed its next update."""
-
-
-class PeerNotAllowed(ConnectionRefusal):
-    """No policy admits this SPIFFE ID."""
-
-
-class GrantEnded(ConnectionRefusal):
-    """The grant of this connection has ended."""
+__all__ = [
+    "REASONS",
+    "CertificateExpired",
+    "CertificateMissing",
+    "CertificateRevoked",
+    "ConnectionRefusal",
+    "GrantEnded",
+    "HandshakeFailed",
+    "HandshakeTimeout",
+    "NotAnSvid",
+    "PeerNotAllowed",
+    "PeerRevoked",
+    "Plaintext",
+    "ProxyError",
+    "RevocationUnknown",
+    "Side",
+    "UnknownTrustDomain",
+    "UntrustedChain",
+]
+"""What everybody takes from here though it stands elsewhere; the classes below need not be named."""
 
 
 class Unavailable(ProxyError, group=True):
@@ -87,6 +69,10 @@ class UsedTransactionsFull(Unavailable):
 
 class AuthoriserUnavailable(Unavailable):
     """An authoriser outside of the policy gives no answer, and without one nothing passes."""
+
+
+class RevocationStale(Unavailable):
+    """What was revoked is not known: its source has been silent for longer than revocation.max_age."""
 
 
 class BadMessage(ProxyError, group=True):
@@ -231,6 +217,10 @@ class TokenActorLoop(TokenRefusal):
 
 class TokenActorsTooDeep(TokenRefusal):
     """More act for the subject than the limit (specs 1.19)."""
+
+
+class TokenRevoked(TokenRefusal):
+    """The token was taken back: by itself, its transaction, its subject, an actor, or when it was issued."""
 
 
 class AccessTokenMissing(TokenRefusal):
@@ -393,6 +383,10 @@ class ConfigInvalid(Unusable):
 
 class IdentityInvalid(Unusable):
     """The SVID, key or bundle is refused."""
+
+
+class RevocationsInvalid(Unusable):
+    """The list of what is revoked, or an event of the feed, is refused."""
 
 
 class KeysInvalid(Unusable):

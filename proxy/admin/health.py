@@ -12,6 +12,7 @@ class Gate(StrEnum):
     BUNDLE = "bundle"
     KEYS = "keys"
     POLICY = "policy"
+    REVOCATIONS = "revocations"
     LISTENERS = "listeners"
     NOT_DRAINING = "not_draining"
 
@@ -47,6 +48,11 @@ class Health:
         if gate not in self._findings:
             raise KeyError(f"there is no gate {gate}")
         self._findings[gate] = Finding(ok, detail)
+
+    def hear(self, ok: bool) -> None:  # noqa: FBT001 - as above
+        """Open or close the gate of revocations, where this sidecar has it: every source was heard lately, or not."""
+        if Gate.REVOCATIONS in self._findings:
+            self.set(Gate.REVOCATIONS, ok, "heard" if ok else "a source of revocations is silent")
 
     @property
     def ready(self) -> bool:

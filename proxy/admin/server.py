@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from proxy.admin.health import Health
 from proxy.admin.page import Rows, status_page
 from proxy.admin.scrape import Scrapes
+from proxy.control.added import Added
 from proxy.control.message import NO_STORE, Request, Response, problem
 from proxy.observe.catalog import Metrics
 
@@ -25,7 +26,7 @@ class AdminHandlers:
 
     ``sections``: what the status page shows besides the gates, rows by title. ``names``: what is configured, by kind;
     names only, for values may be secrets. ``identity``: what we hold, without a key. ``drain`` begins it and
-    returns at once.
+    returns at once. ``added``: more paths of the admin port.
     """
 
     service: str
@@ -35,6 +36,7 @@ class AdminHandlers:
     names: Callable[[], Mapping[str, Sequence[str]]]
     drain: Callable[[], None]
     identity: Callable[[], Mapping[str, object]] = dict
+    added: Mapping[str, Added] = field(default_factory=dict)
     _scrapes: Scrapes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,8 +58,10 @@ class AdminHandlers:
         """The admin port."""
         if not _is_loopback(request.fields.get("host", "")):
             return problem(403, "this port answers to localhost only")
+        if (added := self.added.get(request.path)) is not None:
+            return problem(403, _NO_PAGE) if _is_of_a_page(request) else await added.handler(request)
         if request.path not in _ADMIN_PATHS:
-            return _unknown(_ADMIN_PATHS)
+            return _unknown([*_ADMIN_PATHS, *self.added])
         if request.path == "/drain":
             return self._drain(request)
         if request.method != "GET":
@@ -84,8 +88,8 @@ class AdminHandlers:
     def _drain(self, request: Request) -> Response:
         if request.method != "POST":
             return _only("POST")
-        if "origin" in request.fields or request.fields.get("sec-fetch-site", "none") != "none":
-            return problem(403, "a web page may not do this")
+        if _is_of_a_page(request):
+            return problem(403, _NO_PAGE)
         self.drain()
         return _json(202, {"draining": True})
 
@@ -93,7 +97,8 @@ class AdminHandlers:
         return _json(200, {kind: list(names) for kind, names in self.names().items()})
 
     def _page(self) -> Response:
-        page = status_page(self.service, self.health.findings, self.sections(), _ADMIN_PATHS.items())
+        paths = _ADMIN_PATHS | {path: added.about for path, added in self.added.items()}
+        page = status_page(self.service, self.health.findings, self.sections(), paths.items())
         return Response(200, page.encode("utf-8", "backslashreplace"), "text/html; charset=utf-8", (NO_STORE,))
 
 
@@ -109,6 +114,13 @@ _ADMIN_PATHS = {
     "/identity": "our SVID and the bundles that we trust, without the key",
     "/drain": "POST: stop taking new requests, end when the last is done",
 }
+
+
+_NO_PAGE = "a web page may not do this"
+
+
+def _is_of_a_page(request: Request) -> bool:
+    return "origin" in request.fields or request.fields.get("sec-fetch-site", "none") != "none"
 
 
 def _is_loopback(host: str) -> bool:

@@ -11,6 +11,7 @@ from proxy.config.allowed import OUTBOUND_LISTEN
 from proxy.config.auditing import audit_settings
 from proxy.config.authorising import authoriser_settings
 from proxy.config.identity import identity_settings
+from proxy.config.revocation import revocation
 from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
@@ -49,6 +50,7 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         access_log=_access_log(values, base_dir),
         authoriser=authoriser_settings(values.get("authoriser", {})),
         audit=audit_settings(values.get("audit", {}), base_dir),
+        revocation=revocation(values, base_dir),
         **SHUTDOWN.gather(values.get("shutdown", {}), SidecarSettings),
     )
 

@@ -10,6 +10,7 @@ from proxy.config.draft import Draft
 from proxy.config.foreign import PATH, check_federation
 from proxy.config.foreign import federated as fetched
 from proxy.config.identity import check_identity, from_agent
+from proxy.config.revocation import check_revocation
 from proxy.config.tcp import TCP
 from proxy.config.tcp_check import check_service, check_tcp, needs_no_token
 from proxy.policy.compile import PolicyErrors, compile_destinations, compile_policy
@@ -35,6 +36,7 @@ def crosscheck(draft: Draft) -> None:
         _trust_domains,
         check_federation,
         check_tcp,
+        check_revocation,
         _ports,
         _loops,
     ):
@@ -143,6 +145,8 @@ def _expected_identities(draft: Draft) -> list[tuple[str, str]]:
     found = [("tokens.keys_spiffe_id", draft.get("tokens.keys_spiffe_id"))]
     if service := draft.get("tokens.service"):
         found.append(("tokens.service.spiffe_id", service.spiffe_id))
+    if feed := draft.get("revocation.feed"):
+        found += [(f"revocation.feed.{name}", getattr(feed, name)) for name in ("spiffe_id", "keys_spiffe_id")]
     for index, destination in draft.items("outbound.destinations"):
         found.append((f"outbound.destinations[{index}].spiffe_id", destination.spiffe_id))
     for index, port in draft.items(TCP):

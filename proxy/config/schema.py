@@ -10,6 +10,7 @@ from proxy.config.allowed import OUTBOUND, POLICY
 from proxy.config.auditing import AUDIT
 from proxy.config.authorising import AUTHORISER
 from proxy.config.conditions import ENVIRONMENT
+from proxy.config.revocation import REVOCATION
 from proxy.config.sections import IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, ListOf, Record, Section
@@ -60,6 +61,9 @@ SIDECAR = Section(
             fallback="none",
         ),
         ENVIRONMENT,
+        Key(
+            "revocation", REVOCATION, "Who is told to be revoked, and what happens when nobody tells.", fallback="none"
+        ),
         Key("tls", TLS, "Of both listeners and of every connection that we make."),
         Key("limits", LIMITS, "Of both listeners."),
         Key("timeouts", TIMEOUTS, "Of both listeners."),

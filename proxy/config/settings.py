@@ -12,6 +12,7 @@ from proxy.observe.audit.settings import AuditSettings
 from proxy.observe.settings import AccessLogSettings
 from proxy.outside.settings import OutsideSettings
 from proxy.policy.settings import DestinationSettings, PolicySettings
+from proxy.revocation.settings import RevocationSettings
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.settings import TokenSettings
 
@@ -36,5 +37,6 @@ class SidecarSettings:
     audit: AuditSettings = field(default_factory=AuditSettings)
     federation: tuple[RelationSettings, ...] = ()
     tcp: tuple[TcpSettings, ...] = ()
+    revocation: RevocationSettings = field(default_factory=RevocationSettings)
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

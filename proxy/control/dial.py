@@ -15,6 +15,7 @@ from proxy.identity.peer import Peer, identify
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.store import IdentityStore
 from proxy.net.transport import Transports
+from proxy.policy.revocation import Revoked
 from proxy.tls.contexts import TlsContexts, web_client_context
 from proxy.tls.handshake import dial_failure, verified_chain
 
@@ -63,7 +64,10 @@ class MeshTrust:
 class Dialer:
     """Makes connections. Without ``trust`` it cannot reach a workload."""
 
-    def __init__(self, transports: Transports, trust: Trust | None, now: Callable[[], float]) -> None:
+    def __init__(
+        self, transports: Transports, trust: Trust | None, now: Callable[[], float], revoked: Revoked | None = None
+    ) -> None:
+        self._revoked = revoked if revoked is not None else Revoked()
         self._transports = transports
         self._loop = transports.loop
         self._trust = trust
@@ -109,6 +113,7 @@ class Dialer:
         bundles = self._trust.bundles() if self._trust is not None else {}
         try:
             peer = identify(verified_chain(exchange.transport), bundles, self._now())
+            self._revoked.recheck(peer)
         except ConnectionRefusal as refusal:
             exchange.abort()
             raise UpstreamUntrusted(f"{server.where} is not {server.expect}: {refusal.detail}") from refusal

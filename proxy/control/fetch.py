@@ -14,9 +14,11 @@ from proxy.control.message import field_line
 from proxy.control.url import InvalidUrl, Url, parse_url
 from proxy.errors import UpstreamDown, UpstreamFailure, UpstreamReset, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.write import head
+from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.identity.store import IdentityStore
 from proxy.net.transport import Transports
+from proxy.policy.revocation import Revoked
 from proxy.tls.contexts import TlsContexts
 from proxy.tokens.fetch import Answer
 
@@ -44,11 +46,13 @@ class ControlFetch:
         now: Callable[[], float],
         *,
         trust: Trust | None = None,
+        revoked: Revoked | None = None,
     ) -> None:
+        self._revoked = revoked if revoked is not None else Revoked()
         self._loop = transports.loop
         if contexts is not None and store is not None:
             trust = MeshTrust(contexts, store)
-        self._dialer = Dialer(transports, trust, now)
+        self._dialer = Dialer(transports, trust, now, self._revoked)
         self._now = now
         self._closed = False
         self._idle: dict[Server, list[Exchange]] = {}
@@ -113,10 +117,13 @@ class ControlFetch:
         while kept:
             exchange = kept.pop()
             good = exchange.is_reusable and exchange.idle_until > self._loop.time() and exchange.context is context
-            if good and (exchange.peer is None or exchange.peer.not_after > self._now()):
+            if good and (exchange.peer is None or self._is_believed(exchange.peer)):
                 return exchange
             exchange.close()
         return None
+
+    def _is_believed(self, peer: Peer) -> bool:
+        return peer.not_after > self._now() and self._revoked.of_peer(peer) is None
 
     def _keep(self, server: Server, exchange: Exchange) -> None:
         kept = self._idle.setdefault(server, [])

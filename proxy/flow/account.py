@@ -28,6 +28,7 @@ class Facts:
     # Defaults stand on the class: most exchanges change few of them, and writing each would cost a microsecond.
     permit: Permit | None = None
     token: TxnToken | None = None
+    carried = b""  # outbound: the token that goes out, which nobody has verified here
     own_s = 0.0
     request_bytes = 0
     response_bytes = 0

@@ -55,6 +55,7 @@ class Downstream(Client):
         "listener",
         "runtime",
         "transport",
+        "tunnelled",
     )
 
     transport: asyncio.Transport
@@ -70,6 +71,7 @@ class Downstream(Client):
         self.account = Account(listener.runtime, listener.direction, None, None)
         self._body_pace: BodyPace | None = None
         self._tunnel: Tunnel | None = None
+        self.tunnelled: Exchange | None = None  # what the tunnel began with
         self._in_head = False  # its deadline runs
         self._ended = False  # the caller has sent its last byte; what it had sent before is answered
         self._farewell: Farewell | None = None
@@ -360,7 +362,7 @@ class Downstream(Client):
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """Become one end of a tunnel."""
         self._tunnel = tunnel
-        self.exchange = None
+        self.tunnelled, self.exchange = self.exchange, None
         if self._paused:
             self.pace(reading=True)
         self.deadline = NEVER

@@ -29,6 +29,7 @@ from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import facts_of, trade
 from proxy.flow.transaction import Transactions
+from proxy.flow.withdrawal import KINDLY, Withdrawal
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
@@ -44,7 +45,7 @@ from proxy.policy.permit import Permit
 from proxy.policy.rules import Policy
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.handshake import verified_chain
-from proxy.tls.proofs import GRACE_S, Proofs
+from proxy.tls.proofs import Proofs
 from proxy.tokens.carry import one_token
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.once import UsedTransactions
@@ -72,6 +73,7 @@ class Inbound:
         lifetime: LifetimeSettings,
         chance: Callable[[], float] = random.random,
         authoriser: Authoriser | None = None,
+        withdrawal: Withdrawal = KINDLY,
     ) -> None:
         self.authoriser = authoriser
         self.store = store
@@ -84,6 +86,7 @@ class Inbound:
         self.lifetimes = lifetimes
         self.lifetime = lifetime
         self.chance = chance
+        self.withdrawal = withdrawal
         self.acquaintances = Acquaintances()
         self._contexts = contexts
 
@@ -143,6 +146,7 @@ class InboundConnection(Downstream):
     def _admit(self, transport: asyncio.BaseTransport) -> None:
         identity = self._inbound.store.require()
         peer = identify(verified_chain(transport), identity.bundles, self.runtime.now())
+        self._inbound.withdrawal.revoked.admit(peer)
         known = self._inbound.acquaintances.meet(peer, identity.svid.spiffe_id)
         self.account.local, self.account.peer = known.local, known.peer.uri
         self._forwarded_client_cert = known.forwarded
@@ -157,6 +161,7 @@ class InboundConnection(Downstream):
             return
         try:
             peer = proofs.again(grant.peer, self.transport)
+            self._inbound.withdrawal.revoked.recheck(peer)
             self.account = self.account.under(self._inbound.policy.version)
             self._grant = admit(self._inbound.policy, peer, min(grant.until, peer.not_after), grant.since)
             self.ends_at = min(self.ends_at, self.runtime.clock() + self._grant.until - self.runtime.now())
@@ -164,9 +169,20 @@ class InboundConnection(Downstream):
         except ConnectionRefusal as error:
             self.account.refuse(error)
             self._grant = grant.withdrawn()
-            self.ends_at = self.runtime.clock() + GRACE_S
-            self._inbound.lifetimes.hasten(self.ends_at)
-            self.drain(at_once=True)
+            self._withdraw(self._inbound.withdrawal.grace_of(error, grant.peer))
+
+    def _withdraw(self, grace_s: float) -> None:
+        """Finish what is in progress within the grace; without one it is cut."""
+        if grace_s <= 0:
+            if self.exchange is not None:
+                self.exchange.fail(GrantEnded("the peer of this connection is trusted no more"))
+            if self._tunnel is not None:
+                self._tunnel.close()
+            cut(self.transport)
+            return
+        self.ends_at = self.runtime.clock() + grace_s
+        self._inbound.lifetimes.hasten(self.ends_at)
+        self.drain(at_once=True)
 
     def retire(self) -> None:
         """Say ``Connection: close`` with the next answer; a tunnel goes on to its end."""

@@ -15,6 +15,7 @@ from proxy.flow.transaction import Transactions
 from proxy.identity.store import IdentityStore
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
+from proxy.policy.screen import Screen
 from proxy.tokens.carry import one_token
 from proxy.upstream.pool import Pool
 
@@ -30,11 +31,13 @@ class Outbound:
         destinations: Destinations,
         transactions: Transactions,
         pool_of: Callable[[Destination], Pool],
+        screen: Screen,
     ) -> None:
         self.store = store
         self.transactions = transactions
         self.destinations = destinations
         self.pool_of = pool_of
+        self.screen = screen
 
     def context(self) -> ssl.SSLContext | None:
         """Give None: the app speaks plain HTTP over loopback."""
@@ -79,6 +82,9 @@ class OutboundConnection(Downstream):
                 if raw is None:
                     return
                 if raw:
+                    if outbound.screen.active:
+                        outbound.screen.check(raw)
+                    exchange.carried = raw
                     own.append(b"Txn-Token: " + raw)
             if outbound.transactions.passages is not None:
                 head.lines, _ = take_mark(head.lines)  # wherever it goes

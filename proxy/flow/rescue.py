@@ -38,6 +38,7 @@ RESCUES: dict[str, Rescue] = {
     "not_ready": _503,
     "transactions_full": _503,
     "used_transactions_full": _503,
+    "revocation_stale": _503,
     # the message
     "bad_request": _CLOSE_400,
     "bad_framing": _CLOSE_400,
@@ -74,6 +75,7 @@ RESCUES: dict[str, Rescue] = {
     "token_wrong_issuer": _401,
     "token_actor_loop": _401,
     "token_actors_too_deep": _401,
+    "token_revoked": _401,
     "access_token_missing": _401,
     "access_token_malformed": _TOKEN_400,
     "access_token_refused": _401,
@@ -122,12 +124,14 @@ CONNECTION_ONLY = frozenset(
         "unknown_trust_domain",
         "certificate_revoked",
         "revocation_unknown",
+        "peer_revoked",
         "peer_not_allowed",
         "bytes_spent",
         "tunnel_idle",
         "config_invalid",
         "identity_invalid",
         "keys_invalid",
+        "revocations_invalid",
     }
 )
 

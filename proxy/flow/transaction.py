@@ -16,6 +16,7 @@ from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import Traded
 from proxy.observe.catalog import Metrics
 from proxy.policy.permit import Destination
+from proxy.policy.revocation import Revoked
 from proxy.policy.settings import DestinationSettings, Propagation
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
@@ -136,13 +137,14 @@ def watch(metrics: Metrics, transactions: Transactions, used: UsedTransactions, 
     metrics.transaction_memory("used").read = lambda: used.fullness(now())
 
 
-def counted(settings: TokenSettings, keys: KeyStore, metrics: Metrics) -> Authenticator:
+def counted(settings: TokenSettings, keys: KeyStore, metrics: Metrics, revoked: Revoked) -> Authenticator:
     """Give what verifies tokens for both directions, once for each token, and counts what it does."""
     return Authenticator(
         settings,
         keys,
-        TokenCache(settings.cache_entries),
+        TokenCache(settings.cache_entries, revoked.passes),
         on_hit=metrics.token_cache("hit").inc,
         on_miss=metrics.token_cache("miss").inc,
+        check=revoked.check,
         on_verify=lambda result, seconds: metrics.token_verify(result).observe(seconds),
     )

@@ -77,10 +77,8 @@ class Metrics:
         self.identity_age = self._family("svidecar_identity_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self._federation = self._counters("svidecar_federation_fetches_total")
         self._federation_ages = self._family("svidecar_federation_age_seconds", Kind.GAUGE, partial(Age, now))
-        self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
-        self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
-        self._agent_errors = self._counters("svidecar_workload_api_errors_total")
-        self._agent_last_errors = self._gauges("svidecar_workload_api_last_error_seconds")
+        self._make_revocations()
+        self._hear_the_agent()
         self.keys_age = self._family("svidecar_keys_age_seconds", Kind.GAUGE, partial(Age, now)).learn(())
         self.tls_context_generations = self._family("svidecar_tls_context_generations", Kind.GAUGE, Reading).learn(())
         self._reloads = self._counters("svidecar_reload_total")
@@ -92,6 +90,17 @@ class Metrics:
         self._start_at_zero()
         self._service = service
         self._process = Process()
+
+    def _hear_the_agent(self) -> None:
+        self._agent_streams = self._gauges("svidecar_workload_api_stream_open")
+        self._agent_reconnects = self._counters("svidecar_workload_api_reconnects_total")
+        self._agent_errors = self._counters("svidecar_workload_api_errors_total")
+        self._agent_last_errors = self._gauges("svidecar_workload_api_last_error_seconds")
+
+    def _make_revocations(self) -> None:
+        self._revocations = self._gauges("svidecar_revocations")
+        self._revocation_ages = self._family("svidecar_revocation_age_seconds", Kind.GAUGE, partial(Age, self._now))
+        self._revocation_events = self._counters("svidecar_revocation_events_total")
 
     def _family(
         self, name: str, kind: Kind, make: Callable[[], C], spread: Callable[[Values], Values] = tuple
@@ -235,6 +244,18 @@ class Metrics:
         age = self._federation_ages.learn((trust_domain,))
         if not reason:
             age.since = self._now()
+
+    def revocations(self, kind: str) -> Gauge:
+        """Entries of what is revoked. ``kind``: one of ``policy.revocation.Kind``."""
+        return self._revocations.learn((kind,))
+
+    def revocation_heard(self, source: str, at: float) -> None:
+        """Take when a source of what is revoked was heard last."""
+        self._revocation_ages.learn((source,)).since = at
+
+    def revocation_events(self, result: str) -> Counter:
+        """Events of the feed. ``result``: ``ok``, ``again``, or the registered code of the refusal."""
+        return self._revocation_events.learn((result,))
 
     def agent_stream(self, stream: str) -> Gauge:
         """Whether this stream of the agent is open and has brought something."""

@@ -186,6 +186,24 @@ TABLE = (
         labels=("trust_domain",),
     ),
     Declaration(
+        name="svidecar_revocations",
+        kind=Kind.GAUGE,
+        help="Entries of what is revoked, by what they name.",
+        labels=("kind",),
+    ),
+    Declaration(
+        name="svidecar_revocation_age_seconds",
+        kind=Kind.GAUGE,
+        help="Since a source of what is revoked was last heard; beyond revocation.max_age it is stale.",
+        labels=("source",),
+    ),
+    Declaration(
+        name="svidecar_revocation_events_total",
+        kind=Kind.COUNTER,
+        help="Security events of the revocation feed, by what became of them.",
+        labels=("result",),
+    ),
+    Declaration(
         name="svidecar_workload_api_stream_open",
         kind=Kind.GAUGE,
         help="1 while a stream of the SPIFFE agent is open and has brought something.",

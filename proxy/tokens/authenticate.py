@@ -18,6 +18,10 @@ VERIFIED: Final = "verified"
 """The result of a verification that held, beside the reasons of those that did not."""
 
 
+def _unchecked(_: TxnToken) -> None:
+    """Refuse nothing."""
+
+
 def _uncounted(*_: object) -> None:
     """Count nothing."""
 
@@ -25,7 +29,18 @@ def _uncounted(*_: object) -> None:
 class Authenticator:
     """Authenticates tokens against the newest keys, and forgets what it knows when those change."""
 
-    __slots__ = ("_cache", "_clock", "_expect", "_keys", "_on_hit", "_on_miss", "_on_verify", "_recall", "skew_s")
+    __slots__ = (
+        "_cache",
+        "_check",
+        "_clock",
+        "_expect",
+        "_keys",
+        "_on_hit",
+        "_on_miss",
+        "_on_verify",
+        "_recall",
+        "skew_s",
+    )
 
     def __init__(
         self,
@@ -37,7 +52,10 @@ class Authenticator:
         on_miss: Callable[[], None] = _uncounted,
         on_verify: Callable[[str, float], None] = _uncounted,
         clock: Callable[[], float] = time.perf_counter,
+        check: Callable[[TxnToken], None] = _unchecked,
     ) -> None:
+        """Make it; ``check`` refuses a verified token by raising: it was revoked. ``doubt`` when that has changed."""
+        self._check = check
         self._cache = cache
         self._recall = cache.recall
         self._keys = keys
@@ -66,6 +84,10 @@ class Authenticator:
             raise TokenExpired("exp has passed")
         return token
 
+    def doubt(self) -> None:
+        """Have ``check`` look at every remembered token again, when it comes next."""
+        self._cache.doubt()
+
     async def learn(self, raw: bytes) -> bool:
         """Ask for the key of a token that ``authenticate`` refused with TokenUnknownKey; True if it is known now."""
         return await self._keys.learn(kid_of(raw))
@@ -79,6 +101,7 @@ class Authenticator:
             if keys is None:
                 raise KeysUnavailable("no verification keys are loaded yet")
             token = verify(raw, keys, now, self._expect)
+            self._check(token)
             result = VERIFIED
         except ProxyError as error:
             result = error.reason

@@ -19,6 +19,7 @@ from proxy.errors import (
     Overloaded,
     ProxyError,
     TokenRefusal,
+    TokenRevoked,
     TokenUnknownKey,
     TtsBadAnswer,
     TtsRefused,
@@ -31,7 +32,7 @@ from proxy.tokens.claims import TxnToken
 from proxy.tokens.exchange import SUBJECT_CODES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.settings import TokenSettings
+from proxy.tokens.settings import ServiceSettings, TokenSettings
 from proxy.tokens.subject import TXN_TOKEN
 from proxy.tokens.verify import Expect, kid_of, verify
 
@@ -84,22 +85,18 @@ class TokenService:
         on_exchange: Callable[[str, float], None] = lambda _result, _seconds: None,
         assertion: Callable[[], Awaitable[str]] | None = None,
         check_svid: Callable[[str, str], object] | None = None,
+        is_revoked: Callable[[bytes], bool] = lambda _raw: False,
     ) -> None:
         """Make it; ``assertion`` gives a JWT-SVID for the service (specs 5.9), where mTLS does not say who we are.
 
-        ``check_svid`` is ``Callers.check``; without it no JWT-SVID is traded.
+        ``check_svid`` is ``Callers.check``; without it no JWT-SVID is traded. ``is_revoked`` tells of a token that may
+        be sent no more.
 
         Raises:
             ConfigInvalid: the service is not one that can be known.
 
         """
-        if settings.service is None or not settings.service.url.lower().startswith("https://"):
-            raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
-        try:
-            self._spiffe_id = SpiffeId.parse(settings.service.spiffe_id)
-        except InvalidSpiffeId as error:
-            raise ConfigInvalid(f"tokens.service.spiffe_id: {error}") from error
-        self._service = settings.service
+        self._service, self._spiffe_id = _known(settings)
         self._expect = Expect.of(settings)
         self._fetch = fetch
         self._keys = keys
@@ -108,6 +105,7 @@ class TokenService:
         self._on_exchange = on_exchange
         self._assertion = assertion
         self._check_svid = check_svid
+        self._is_revoked = is_revoked
         self._held: dict[Want, _Entry] = {}  # with a token, the one obtained first at the beginning
         self._tried: dict[Want, _Entry] = {}  # without one yet
         self._tasks = Tasks("token service")
@@ -123,6 +121,9 @@ class TokenService:
             self._check_svid(want.subject.token, want.subject.audience)
         entry = self._held.get(want)
         if entry is None or now >= entry.exp:
+            return None
+        if self._is_revoked(entry.raw):
+            entry.exp = entry.ask_at = 0.0
             return None
         if now >= entry.ask_at and entry.flight is None:
             self._start(want, entry)
@@ -208,6 +209,8 @@ class TokenService:
             raise TtsBadAnswer("the token that it gave has expired")
         if want.subject is not None and want.subject.kind == TXN_TOKEN:
             check_replacement(self._verify(want.subject.token.encode()), token, want.scopes)
+        if self._is_revoked(raw):
+            raise TokenRevoked("the token service gives a token for what is revoked")
         return raw, token.exp
 
     async def _ask(self, want: Want) -> Answer:
@@ -252,6 +255,16 @@ def check_replacement(old: TxnToken, new: TxnToken, scopes: Sequence[str]) -> No
         raise TtsBadAnswer("the replacement has another txn, sub, aud or act than the token that it replaces")
     if not new.scopes <= old.scopes.intersection(scopes):
         raise TtsBadAnswer("the replacement may do more than the token that it replaces, or than was asked for")
+
+
+def _known(settings: TokenSettings) -> tuple[ServiceSettings, SpiffeId]:
+    service = settings.service
+    if service is None or not service.url.lower().startswith("https://"):
+        raise ConfigInvalid("tokens.service.url must be an https URL: the service is known by its SPIFFE ID")
+    try:
+        return service, SpiffeId.parse(service.spiffe_id)
+    except InvalidSpiffeId as error:
+        raise ConfigInvalid(f"tokens.service.spiffe_id: {error}") from error
 
 
 def _drop_one(entries: dict[Want, _Entry]) -> None:

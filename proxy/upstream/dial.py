@@ -18,6 +18,7 @@ from proxy.identity.store import Identity, IdentityStore
 from proxy.net.deadlines import NEVER
 from proxy.net.lifetimes import Lifetimes
 from proxy.net.transport import Transports
+from proxy.policy.revocation import Revoked
 from proxy.policy.settings import Protection
 from proxy.tls.contexts import TlsContexts, web_client_context
 from proxy.tls.handshake import dial_failure, verified_chain
@@ -53,7 +54,11 @@ class Dialer:
         lifetimes: Lifetimes[Upstream] | None = None,
         lifetime: LifetimeSettings | None = None,
         chance: Callable[[], float] = random.random,
+        revoked: Revoked | None = None,
+        grace_s: float = GRACE_S,
     ) -> None:
+        self._revoked = revoked if revoked is not None else Revoked()
+        self._grace_s = grace_s
         self._transports = transports
         self._contexts = contexts
         self._store = store
@@ -117,6 +122,7 @@ class Dialer:
         now = self._now()
         try:
             peer = identify(verified_chain(upstream.transport), self._store.require().bundles, now)
+            self._revoked.admit(peer)
         except NotReady:  # our identity was taken away during the handshake
             upstream.transport.abort()
             raise
@@ -157,13 +163,14 @@ class Dialer:
             return
         try:
             upstream.peer = proofs.again(upstream.peer, upstream.transport)
+            self._revoked.recheck(upstream.peer)
         except ConnectionRefusal as error:
             _log.info("a connection to %s ends: %s", upstream.peer.uri, error.reason)
             self.withdraw(upstream)
 
     def withdraw(self, upstream: Upstream) -> None:
         """End a connection whose other end may be called no more: what it has in progress has a moment left."""
-        upstream.withdraw(self._clock() + GRACE_S)
+        upstream.withdraw(self._clock() + self._grace_s)
         if self._lifetimes is not None:
             self._lifetimes.add(upstream)  # it looks in time for that end
 

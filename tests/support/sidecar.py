@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import queue
 import re
@@ -104,6 +105,17 @@ class Sidecar:
             text = answer.read().decode()
             assert not leaks(text), f"a token stands in {path}: {leaks(text)}"
             return answer.status, text
+        finally:
+            connection.close()
+
+    def post(self, path: str, value: object, content_type: str = "application/json") -> tuple[int, str]:
+        """POST to the admin port: bytes as they are, all else as JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=10)
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        try:
+            connection.request("POST", path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         finally:
             connection.close()
 

@@ -48,4 +48,4 @@ def test_gates_are_those_that_were_chosen() -> None:
 
 def test_names_are_those_that_probes_hold() -> None:
     """Scripts read them."""
-    assert [*Gate] == ["svid", "bundle", "keys", "policy", "listeners", "not_draining"]
+    assert [*Gate] == ["svid", "bundle", "keys", "policy", "revocations", "listeners", "not_draining"]

@@ -109,6 +109,8 @@ def _with(sections: list[str], name: str, number: float) -> str:
     document = _as_json(GOOD)
     document["audit"] = {"file": "audit.log"}
     document["tokens"]["service"] = {"url": "https://tts/", "spiffe_id": "spiffe://example.org/tts"}
+    feed = {"issuer": "https://idp", "audience": "mesh", "keys": "jwks.json"}
+    document["revocation"] = {"state": "revoked.journal", "feed": feed}
     here = document
     for section in sections:
         here = here.setdefault(section, {})

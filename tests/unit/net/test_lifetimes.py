@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from proxy.net.deadlines import NEVER, Deadlines
-from proxy.net.lifetimes import LOOK_S, TURN, Lifetimes
+from proxy.net.lifetimes import LOOK_S, TURN_S, Lifetimes
 from proxy.net.tasks import Tasks
 
 
@@ -96,12 +96,13 @@ async def test_a_fault_of_one_does_not_let_the_others_live_on(caplog: pytest.Log
 
 async def test_judging_lets_the_loop_run() -> None:
     """Thousands are judged some at a time, each once; a fault ends the one that it is about."""
-    world, all_of_them = World(), [Connection() for _ in range(TURN * 10)]
+    world, all_of_them = World(), [Connection() for _ in range(100)]
     for one in all_of_them:
         world.lifetimes.add(one)
     turns = itertools.count()
 
     def judge(one: Connection) -> None:
+        world.now += TURN_S / 10
         one.told.append("judged")
         if one is all_of_them[5]:
             raise RuntimeError("a fault")
@@ -118,11 +119,16 @@ async def test_judging_lets_the_loop_run() -> None:
 
 async def test_a_change_while_judging_is_judged_next() -> None:
     """The round goes on to its end, so that changes that come fast reach all; then comes the newest."""
-    world, all_of_them = World(), [Connection() for _ in range(TURN * 3)]
+    world, all_of_them = World(), [Connection() for _ in range(30)]
     for one in all_of_them:
         world.lifetimes.add(one)
+
+    def judge(one: Connection, name: str) -> None:
+        world.now += TURN_S / 10
+        one.told.append(name)
+
     for name in ("first", "second", "third"):
-        world.lifetimes.judge(lambda one, name=name: one.told.append(name))  # type: ignore[misc]
+        world.lifetimes.judge(lambda one, name=name: judge(one, name))  # type: ignore[misc]
         await asyncio.sleep(0)
     while not all("third" in one.told for one in all_of_them):
         await asyncio.sleep(0)

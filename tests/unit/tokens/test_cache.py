@@ -1,10 +1,12 @@
 """cache.py: bounded, and what is in use stays."""
 
+from dataclasses import replace
+
 import pytest
 from support.tokens import TokenMint
 
 from proxy.tokens.cache import MAX_BYTES, TokenCache
-from proxy.tokens.claims import read_claims
+from proxy.tokens.claims import TxnToken, read_claims
 
 TOKEN = read_claims(TokenMint().claims(0), "digest")
 
@@ -84,3 +86,36 @@ def test_bytes_are_bounded_whatever_the_entries() -> None:
         assert cache.recall(raw) is TOKEN
         most = max(most, len(cache) * size)
     assert MAX_BYTES // 2 <= most <= MAX_BYTES + 2 * size
+
+
+def test_doubt_asks_anew_and_loses_nothing() -> None:
+    """Each token is asked about once more, when it is next recalled; those that are good stay remembered."""
+    asked: list[TxnToken] = []
+    bad: list[TxnToken] = []
+
+    def is_good(token: TxnToken) -> bool:
+        asked.append(token)
+        return token not in bad
+
+    cache = TokenCache(8, is_good)
+    tokens = {name(number): replace(TOKEN, txn=f"t{number}") for number in range(4)}
+    for raw, token in tokens.items():
+        cache.remember(raw, token)
+    cache.doubt()
+    cache.doubt()
+    bad.append(tokens[name(0)])
+    assert [cache.recall(raw) is not None for raw in tokens] == [False, True, True, True]
+    assert len(asked) == 4
+    assert [cache.recall(raw) is not None for raw in tokens] == [False, True, True, True]
+    assert len(asked) == 4
+    assert len(cache) == 3
+
+
+def test_doubt_holds_the_bound() -> None:
+    """However often it comes."""
+    cache = TokenCache(8, lambda _: True)
+    for number in range(100):
+        cache.remember(b"%d" % number, TOKEN)
+        if number % 3 == 0:
+            cache.doubt()
+        assert len(cache) <= 12

@@ -1,0 +1,33 @@
+"""The pools of all destinations, each made when it is first called."""
+
+from collections.abc import Callable, Mapping
+
+from proxy.policy.permit import Destination
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.pool import Pool
+
+
+class Pools:
+    """By the name of the destination; ``make`` gives a new one."""
+
+    def __init__(self, make: Callable[[Endpoint], Pool]) -> None:
+        self._make = make
+        self._pools: dict[str, Pool] = {}
+
+    def of(self, destination: Destination) -> Pool:
+        """Give the pool of a destination."""
+        pool = self._pools.get(destination.name)
+        if pool is None:
+            pool = self._pools[destination.name] = self._make(Endpoint.of(destination))
+        return pool
+
+    def withdraw(self, known: Mapping[str, Endpoint]) -> None:
+        """Nobody may go any more where no destination leads, or another one leads now."""
+        gone = [name for name, pool in self._pools.items() if known.get(name) != pool.endpoint]
+        for name in gone:
+            self._pools.pop(name).withdraw()
+
+    def close(self) -> None:
+        """End every connection."""
+        for pool in self._pools.values():
+            pool.close()
