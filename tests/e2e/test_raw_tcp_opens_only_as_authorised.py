@@ -1,5 +1,6 @@
 """No byte of a peer reaches an app of raw TCP before one CONNECT was authorised: its token, its authority, its framing."""
 
+import json
 import time
 
 import pytest
@@ -333,3 +334,29 @@ def test_mtls_alone_needs_no_keys(mesh: Mesh, app: RawApp) -> None:
     assert mesh.connect(db.ports["inbound"]).send(connect(None, authority=b"cache:6379")).head().status == 200
     wire = mesh.connect(db.ports["inbound"])
     refused(wire, connect(good(mesh), authority=b"cache:6379"), 503, "keys_unavailable")
+
+
+@pytest.mark.parametrize(
+    "entry", [{"txn": "task-7"}, {"sub": "carol"}, {"spiffe_id": "spiffe://example.org/edge"}, None], ids=str
+)
+def test_what_is_revoked_ends_the_tunnel(
+    mesh: Mesh, path: Path, recorder: Recorder, entry: dict[str, str] | None
+) -> None:
+    """The token that opened it, whoever it speaks for, or the peer itself: within a second; another's goes on."""
+    tunnel = path.peer().send(connect(good(mesh, txn="task-7", sub="carol")))
+    assert tunnel.head().status == 200
+    others = entry is None  # the case that all the others differ from
+    status, body = path.db.post("/revocations", entry or {"txn": "another"})
+    assert status == 201, body
+    try:
+        if others:
+            time.sleep(0.5)
+            tunnel.send(b"still there")
+            wait_until(lambda: recorder.bytes.endswith(b"still there"), "its bytes")
+            recorder.received.clear()
+            return
+        began = time.monotonic()
+        assert tunnel.ends()
+        assert time.monotonic() - began < 1
+    finally:
+        assert path.db.post("/revocations/lift", {"id": json.loads(body)["id"]})[0] == 200
