@@ -6,7 +6,9 @@ from proxy.config.address import HostPort
 from proxy.config.draft import Draft
 from proxy.config.tcp import TCP
 from proxy.flow.settings import AppProtocol, TcpSettings
-from proxy.policy.settings import RouteSettings, TokenNeed
+from proxy.policy.settings import Mode, RouteSettings, TokenNeed
+
+_ENFORCED = "is of requests of HTTP; a tunnel is let in or not, so with an app of raw TCP it has to be enforce"
 
 
 def speaks_tcp(draft: Draft) -> bool:
@@ -26,12 +28,25 @@ def check_tcp(draft: Draft) -> None:
         )
     if draft.get("inbound.app") is None:
         return
+    if speaks_tcp(draft):
+        _check_only_http(draft)
     for path, route in routes(draft):
         is_tunnel = route.match.startswith("CONNECT ")
         if is_tunnel and not speaks_tcp(draft):
             draft.refuse(f"{path}.match", "is a tunnel, and the app speaks HTTP: write inbound: {app: tcp://...}")
         if speaks_tcp(draft) and not is_tunnel:
             draft.refuse(f"{path}.match", 'is a request, and the app speaks raw TCP: write "CONNECT db:5432"')
+
+
+def _check_only_http(draft: Draft) -> None:
+    """What would be silently not done for a tunnel is refused: nobody shall believe that it is."""
+    if draft.is_written("authoriser"):
+        draft.refuse("authoriser", "is asked about requests of HTTP, and the app speaks raw TCP: leave it out")
+    if draft.get("inbound.mode") is Mode.AUDIT:
+        draft.refuse("inbound.mode", _ENFORCED)
+    for index, rule in draft.items("policy"):
+        if rule.mode is Mode.AUDIT:
+            draft.refuse(f"policy[{index}].mode", _ENFORCED)
 
 
 def check_service(draft: Draft, message: str) -> None:

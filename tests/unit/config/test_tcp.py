@@ -52,6 +52,13 @@ def test_a_port_beside_destinations() -> None:
             "http://127.0.0.1:8080",
             "policy[0].routes[0].match: is a tunnel, and the app speaks HTTP",
         ),
+        (
+            "policy:",
+            'authoriser: {opa: {url: "http://127.0.0.1:8181/v1/data/mesh/allow"}}\npolicy:',
+            "authoriser: is asked",
+        ),
+        ('5432"}', '5432", mode: audit}', "inbound.mode: is of requests of HTTP"),
+        ("scopes: [db.query]\n", "scopes: [db.query]\n    mode: audit\n", "policy[0].mode: is of requests of HTTP"),
         ("CONNECT db:5432", "GET /", "policy[0].routes[0].match: is a request, and the app speaks raw TCP"),
         ("CONNECT db:5432", "CONNECT db", "policy[0].routes[0].match: write the port too"),
         ("127.0.0.1:15432", "0.0.0.0:15006", "outbound.tcp[0].listen: this port is already the one of inbound"),
