@@ -63,6 +63,10 @@ class TransactionsFull(Unavailable):
     """More transactions are with the app than can be remembered for its outbound requests."""
 
 
+class SiblingUnavailable(Unavailable):
+    """Another process of the app did not say which transaction it knows, so none can be told."""
+
+
 class UsedTransactionsFull(Unavailable):
     """More used transactions are remembered than the limit, so a new one cannot be told from an old one."""
 

@@ -19,7 +19,10 @@ from proxy.tokens.subject import JWT_SVID
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
-_NOTHING_COMES_IN = "is about requests that came in by this sidecar; write inbound: too, or leave it out"
+_NOTHING_COMES_IN = (
+    "is about requests that came in by this sidecar; write inbound: too, or transactions.share where another "
+    "process of the app has it, or leave it out"
+)
 _A_ROUTE = "routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations|outbound\.tcp)\[([0-9]{1,5})\]")
 
@@ -49,7 +52,9 @@ def crosscheck(draft: Draft) -> None:
 def _directions(draft: Draft) -> None:
     if not draft.is_written("inbound") and not draft.is_written("outbound"):
         draft.refuse("", "there is nothing to do: write inbound:, outbound: or both")
-    if not draft.is_written("inbound"):
+    if draft.is_written("transactions.timeout") and not draft.is_written("transactions.share"):
+        draft.refuse("transactions.timeout", "applies to transactions.share; remove it, or name the folder")
+    if not draft.is_written("inbound") and not draft.is_written("transactions.share"):
         for index, destination in draft.items("outbound.destinations"):
             if destination.propagate is not Propagation.NEVER:
                 draft.refuse(f"outbound.destinations[{index}].propagate", _NOTHING_COMES_IN)
