@@ -54,10 +54,18 @@ def _directions(draft: Draft) -> None:
         draft.refuse("", "there is nothing to do: write inbound:, outbound: or both")
     if draft.is_written("transactions.timeout") and not draft.is_written("transactions.share"):
         draft.refuse("transactions.timeout", "applies to transactions.share; remove it, or name the folder")
-    if not draft.is_written("inbound") and not draft.is_written("transactions.share"):
+    if not draft.is_written("inbound"):
         for index, destination in draft.items("outbound.destinations"):
             if destination.propagate is not Propagation.NEVER:
-                draft.refuse(f"outbound.destinations[{index}].propagate", _NOTHING_COMES_IN)
+                _propagates(draft, f"outbound.destinations[{index}].propagate")
+
+
+def _propagates(draft: Draft, path: str) -> None:
+    """A destination gets what came in by another process."""
+    if not draft.is_written("transactions.share"):
+        draft.refuse(path, _NOTHING_COMES_IN)
+    elif not draft.is_written("tokens"):
+        draft.refuse(path, "needs tokens: {keys: ...}: what the app puts in is held against what came in")
 
 
 def _inbound_needs(draft: Draft) -> None:

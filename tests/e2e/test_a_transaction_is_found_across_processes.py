@@ -147,7 +147,7 @@ def test_nobody_is_asked_where_nothing_could_be_found(mesh: Mesh, processes: Pro
         (lambda fields: full(fields) | {"tracestate": "svidecar=forged"}, "ledger"),
         (lambda fields: full(fields) | {"tracestate": f"{fields['tracestate']},svidecar=" + "0" * 32}, "ledger"),
     ):
-        app.passes_on, app.called = passes_on, called  # type: ignore[assignment]
+        app.passes_on, app.called = passes_on, called
         assert processes.ask(processes.one, mesh.bearer() | trace()).json["reason"] == "token_missing"
     assert processes.asked == before
     app.passes_on, app.called = (lambda fields: full(fields) | {"tracestate": "svidecar=" + "0" * 32}), "ledger"
