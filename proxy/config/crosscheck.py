@@ -52,8 +52,6 @@ def crosscheck(draft: Draft) -> None:
 def _directions(draft: Draft) -> None:
     if not draft.is_written("inbound") and not draft.is_written("outbound"):
         draft.refuse("", "there is nothing to do: write inbound:, outbound: or both")
-    if draft.is_written("transactions.timeout") and not draft.is_written("transactions.share"):
-        draft.refuse("transactions.timeout", "applies to transactions.share; remove it, or name the folder")
     if not draft.is_written("inbound"):
         for index, destination in draft.items("outbound.destinations"):
             if destination.propagate is not Propagation.NEVER:

@@ -220,5 +220,4 @@ def test_what_is_propagated_may_come_in_by_another_process() -> None:
     share = "transactions: {share: /run/svidecar/orders}\n"
     assert "outbound.destinations[0].propagate: needs tokens" in only(out + share)
     assert not problems(out + share + "tokens: {keys: jwks.json}\n")
-    assert "applies to transactions.share" in only(GOOD + "transactions: {timeout: 1s}\n")
     assert "the absolute path of a folder" in only(GOOD + "transactions: {share: run/orders}\n")
