@@ -81,4 +81,4 @@ class SharingSettings:
     """Several processes of one app that find each other's transactions."""
 
     folder: Path
-    timeout_s: float = 0.1  # on one machine an answer takes 0.3 ms; a request waits no longer for one that hangs
+    timeout_s: float = 0.1  # on one machine 0.2 ms, one in a hundred 0.5; a request waits no longer for one that hangs
