@@ -37,7 +37,7 @@ from proxy.flow.raw_ports import RawPorts
 from proxy.flow.recall import Recall
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import AppProtocol
-from proxy.flow.transaction import Transactions, counted, memory_for, watch
+from proxy.flow.transaction import Transactions, counted, memory_for, siblings_for, watch
 from proxy.flow.withdrawal import Withdrawal
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
@@ -166,8 +166,9 @@ class Sidecar:
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
         settings = self.settings
         authenticator = counted(settings.tokens, self.keys, self.metrics, self.withdrawal.revoked)
-        passages = memory_for(settings.destinations, settings.inbound)
-        return Transactions(authenticator, self._make_token_service(fetch), passages)
+        passages = memory_for(settings.destinations, settings.inbound, settings.sharing)
+        siblings = siblings_for(settings.sharing, passages, self.metrics)
+        return Transactions(authenticator, self._make_token_service(fetch), passages, siblings)
 
     def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
         if self.settings.tokens.service is None:
@@ -254,6 +255,7 @@ class Sidecar:
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
         await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
+        await self.transactions.begin(self.tasks)  # before anything is remembered that others have to know
         for name, listener in self._listeners():
             self.ports[name] = listener.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
@@ -358,7 +360,8 @@ class Sidecar:
             if self.store.current is not None:
                 self.inbound_door.judge_anew(time.time())
         if self.outbound_door is not None and self.outbound is not None and destinations != destinations_now:
-            self.transactions.passages = memory_for(destinations, self.settings.inbound, self.transactions.passages)
+            now, sharing = self.transactions.passages, self.settings.sharing
+            self.transactions.passages = memory_for(destinations, self.settings.inbound, sharing, now)
             trust_domain = self.settings.identity.trust_domain
             self.outbound_door.destinations = known = compile_destinations(destinations, trust_domain)
             self.outbound.decide_by(known.version)
@@ -383,8 +386,7 @@ class Sidecar:
         self._lag.close()
         await self.keys.close()
         await self.revocations.close()
-        if self.transactions.service is not None:
-            await self.transactions.service.close()
+        await self.transactions.close()
         self._fetch.close()
         if self.authoriser is not None:
             self.authoriser.close()

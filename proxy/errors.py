@@ -1,8 +1,7 @@
 """Why something was refused: one class per reason.
 
-The reason is the metric label, the audit word and the ``reason`` of the problem document: the name of the class with
-underscores (``TokenExpired`` is ``token_expired``). Names are stable: dashboards hold them. The HTTP answer to each
-stands in ``flow/rescue.py``. A detail is for people: it names the rule and the limit, never a value from outside.
+``TokenExpired`` is ``token_expired`` as metric label, audit word, and ``reason`` of the answer (``flow/rescue.py``).
+Names are stable: dashboards hold them. A detail is for people: it names rule and limit, never a value from outside.
 """
 
 from proxy.connection_refusals import (
@@ -61,6 +60,10 @@ class NotReady(Unavailable):
 
 class TransactionsFull(Unavailable):
     """More transactions are with the app than can be remembered for its outbound requests."""
+
+
+class SiblingUnavailable(Unavailable):
+    """Another process of the app did not say which transaction it knows, so none can be told."""
 
 
 class UsedTransactionsFull(Unavailable):

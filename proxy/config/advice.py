@@ -84,7 +84,8 @@ def _exposure(settings: SidecarSettings) -> Iterator[Advice]:
 def _unused(settings: SidecarSettings) -> Iterator[Advice]:
     if settings.inbound is None and settings.policy.rules:
         yield "policy", "applies to what comes in, and there is no inbound:"
-    if settings.inbound is None and settings.tokens.keys and settings.tokens.service is None:
+    verifies = settings.tokens.service is not None or settings.sharing is not None
+    if settings.inbound is None and settings.tokens.keys and not verifies:
         yield "tokens", "verifies what comes in, and there is no inbound:"
     asked = any(one.token is not None or one.narrow is not None for one in settings.destinations) or any(
         route.exchange is not None for rule in settings.policy.rules for route in rule.routes

@@ -15,6 +15,7 @@ from proxy.config.revocation import revocation
 from proxy.config.schema import SIDECAR
 from proxy.config.sections import INBOUND_LISTEN, TOKENS
 from proxy.config.settings import SidecarSettings
+from proxy.config.sharing import sharing_settings
 from proxy.config.tuning import LIMITS, OUTBOUND_POOL, SHUTDOWN, TIMEOUTS, TLS
 from proxy.config.word import App
 from proxy.federation.settings import RelationSettings
@@ -46,6 +47,7 @@ def build(values: Values, base_dir: Path, environ: Mapping[str, str]) -> Sidecar
         inbound=_inbound(values),
         outbound=_outbound(values),
         tcp=_tcp(values),
+        sharing=sharing_settings(values),
         admin=_admin(values),
         access_log=_access_log(values, base_dir),
         authoriser=authoriser_settings(values.get("authoriser", {})),

@@ -19,7 +19,10 @@ from proxy.tokens.subject import JWT_SVID
 
 _FILES = "identity.files"
 _NO_SERVICE = "needs a token service to ask; write tokens: {service: {url: https://..., spiffe_id: spiffe://...}}"
-_NOTHING_COMES_IN = "is about requests that came in by this sidecar; write inbound: too, or leave it out"
+_NOTHING_COMES_IN = (
+    "is about requests that came in by this sidecar; write inbound: too, or transactions.share where another "
+    "process of the app has it, or leave it out"
+)
 _A_ROUTE = "routes: [{match: 'GET /orders/{id}', scopes: [orders.read]}]"
 _NUMBERED = re.compile(r"\b(policy|outbound\.destinations|outbound\.tcp)\[([0-9]{1,5})\]")
 
@@ -52,7 +55,15 @@ def _directions(draft: Draft) -> None:
     if not draft.is_written("inbound"):
         for index, destination in draft.items("outbound.destinations"):
             if destination.propagate is not Propagation.NEVER:
-                draft.refuse(f"outbound.destinations[{index}].propagate", _NOTHING_COMES_IN)
+                _propagates(draft, f"outbound.destinations[{index}].propagate")
+
+
+def _propagates(draft: Draft, path: str) -> None:
+    """A destination gets what came in by another process."""
+    if not draft.is_written("transactions.share"):
+        draft.refuse(path, _NOTHING_COMES_IN)
+    elif not draft.is_written("tokens"):
+        draft.refuse(path, "needs tokens: {keys: ...}: what the app puts in is held against what came in")
 
 
 def _inbound_needs(draft: Draft) -> None:

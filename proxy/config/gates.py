@@ -12,7 +12,8 @@ def gates_of(settings: SidecarSettings) -> list[Gate]:
     gates = list(Gate)
     if settings.inbound is None:
         gates.remove(Gate.POLICY)
-    if not settings.tokens.keys or (settings.inbound is None and settings.tokens.service is None):
+    verifies = settings.inbound is not None or settings.tokens.service is not None or settings.sharing is not None
+    if not settings.tokens.keys or not verifies:
         gates.remove(Gate.KEYS)
     if not settings.revocation.is_awaited:
         gates.remove(Gate.REVOCATIONS)

@@ -14,6 +14,7 @@ from proxy.config.revocation import REVOCATION
 from proxy.config.sections import IDENTITY, INBOUND, TOKENS
 from proxy.config.settings import SidecarSettings
 from proxy.config.shape import Key, ListOf, Record, Section
+from proxy.config.sharing import TRANSACTIONS
 from proxy.config.tuning import ADMIN, HEALTH, LIMITS, METRICS, SHUTDOWN, TIMEOUTS, TLS
 from proxy.config.value import JsonSchema, Unfit, Value, choice, text
 from proxy.config.word import file_path, trust_domain
@@ -67,6 +68,7 @@ SIDECAR = Section(
         Key("tls", TLS, "Of both listeners and of every connection that we make."),
         Key("limits", LIMITS, "Of both listeners."),
         Key("timeouts", TIMEOUTS, "Of both listeners."),
+        Key("transactions", TRANSACTIONS, "Of an app that has several sidecar processes."),
         Key("metrics", METRICS, "The port of Prometheus."),
         Key("health", HEALTH, "The port of the probes."),
         Key("admin", ADMIN, "The port of the operator."),

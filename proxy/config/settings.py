@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from proxy.admin.settings import AdminSettings
 from proxy.federation.settings import RelationSettings
-from proxy.flow.settings import InboundSettings, OutboundSettings, TcpSettings
+from proxy.flow.settings import InboundSettings, OutboundSettings, SharingSettings, TcpSettings
 from proxy.identity.lifetime import LifetimeSettings
 from proxy.identity.settings import IdentitySettings
 from proxy.net.transport import EventLoop
@@ -38,5 +38,6 @@ class SidecarSettings:
     federation: tuple[RelationSettings, ...] = ()
     tcp: tuple[TcpSettings, ...] = ()
     revocation: RevocationSettings = field(default_factory=RevocationSettings)
+    sharing: SharingSettings | None = None  # one process for one app
     shutdown_grace_s: float = 30.0  # what Kubernetes gives a pod
     shutdown_quiet_s: float = 2.0  # outbound ends when the app has asked for nothing in this time

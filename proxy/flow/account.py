@@ -13,7 +13,7 @@ from proxy.observe.catalog import METHODS, Decision, Direction
 from proxy.observe.cells import Counter, Histogram
 from proxy.policy.permit import Permit
 from proxy.tokens.claims import TxnToken
-from proxy.tokens.passage import Passage
+from proxy.tokens.passage import Passage, Remembered
 
 MAX_KINDS: Final = 1024
 """Kinds of exchange that are remembered, with the cells to count them in: routes x methods x statuses x reasons."""
@@ -36,6 +36,7 @@ class Facts:
     answered = False  # the upstream has
     trace_id: bytes | None = None
     tunnel_max_bytes = 0  # of what becomes a tunnel; 0 is no limit
+    heard: tuple[Remembered, ...] | None = None  # what other processes of the app remember, once they were asked
     passage: Passage | None = None  # where the transaction is remembered for what the app does next
 
     def __init__(self, head: RequestHead, started: float) -> None:

@@ -37,6 +37,7 @@ RESCUES: dict[str, Rescue] = {
     "authoriser_unavailable": Rescue(503, retry=True),
     "not_ready": _503,
     "transactions_full": _503,
+    "sibling_unavailable": _503,
     "used_transactions_full": _503,
     "revocation_stale": _503,
     # the message

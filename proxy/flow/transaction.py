@@ -6,14 +6,17 @@ service has narrowed (specs 1.12); where none can be had, the request ends here,
 """
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from proxy.errors import NotReady, ScopeMissing, TokenExpired, TokenUnknownKey, TransactionMismatch, TtsUnavailable
 from proxy.flow.exchange import Exchange
 from proxy.flow.mark import take_mark
-from proxy.flow.settings import InboundSettings
+from proxy.flow.settings import InboundSettings, SharingSettings
+from proxy.flow.siblings import Siblings
 from proxy.flow.trade import Traded
+from proxy.net.tasks import Tasks
 from proxy.observe.catalog import Metrics
 from proxy.policy.permit import Destination
 from proxy.policy.revocation import Revoked
@@ -23,8 +26,9 @@ from proxy.tokens.cache import TokenCache
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.once import UsedTransactions
-from proxy.tokens.passage import Passages
+from proxy.tokens.passage import Passages, Remembered, the_one
 from proxy.tokens.settings import TokenSettings
+from proxy.tokens.share import is_mark
 from proxy.tokens.subject import TXN_TOKEN, subject
 from proxy.tokens.tts import TokenService, Want
 
@@ -34,12 +38,31 @@ _NO_TOKEN: Final = b""
 class Transactions:
     """See the module. ``passages`` None: no destination asks for what was remembered."""
 
-    __slots__ = ("authenticator", "passages", "service")
+    __slots__ = ("authenticator", "passages", "service", "siblings")
 
-    def __init__(self, authenticator: Authenticator, service: TokenService | None, passages: Passages | None) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        service: TokenService | None,
+        passages: Passages | None,
+        siblings: Siblings | None = None,
+    ) -> None:
         self.authenticator = authenticator
         self.service = service
         self.passages = passages
+        self.siblings = siblings
+
+    async def begin(self, tasks: Tasks) -> None:
+        """Be there for the other processes of the app, where transactions are shared. Raises ListenFailed."""
+        if self.siblings is not None:
+            await self.siblings.start(tasks)
+
+    async def close(self) -> None:
+        """End what was begun here."""
+        if self.siblings is not None:
+            self.siblings.close()
+        if self.service is not None:
+            await self.service.close()
 
     def token(self, exchange: Exchange, destination: Destination, brought: bytes) -> Traded:
         """Give the token to send; ``brought`` is the app's own. Empty: nothing is known; else as in ``trade``.
@@ -50,34 +73,49 @@ class Transactions:
             ScopeMissing: the transaction has no scope that this destination may see.
             TtsUnavailable, NotReady: there is nobody to narrow it.
 
+        What is awaited raises SiblingUnavailable where another process of the app does not answer.
+
         """
         raw = brought
         try:
             if destination.propagate is not Propagation.NEVER and self.passages is not None:
-                raw = self._remembered(exchange, self.passages, destination, brought)
+                found = self._remembered(exchange, self.passages, destination, brought)
+                if not isinstance(found, bytes):
+                    return found
+                raw = found
             if not raw or destination.narrow is None:
                 return raw
             return self._narrowed(exchange, raw, destination.narrow)
         except TokenUnknownKey:
             return self._learned(raw)
 
-    def _remembered(self, exchange: Exchange, passages: Passages, destination: Destination, brought: bytes) -> bytes:
+    def _remembered(self, exchange: Exchange, passages: Passages, destination: Destination, brought: bytes) -> Traded:
         _, mark = take_mark(exchange.head.lines)
         by_trace = destination.propagate is Propagation.TRACEPARENT
         trace_id, now = exchange.trace_id or b"", exchange.runtime.clock()
+        known: Sequence[Remembered]
+        known = passages.of(trace_id, mark, now, by_trace=by_trace)
+        if self.siblings is not None:
+            if exchange.heard is not None:
+                known = [*known, *exchange.heard]
+            elif _is_asked(exchange, mark, by_trace=by_trace, known=bool(known)):
+                return self._heard(exchange, self.siblings, trace_id, mark)
         if not brought:
-            found = passages.find(trace_id, mark, now, by_trace=by_trace)
+            found = the_one(known)
             if found is None:
                 return _NO_TOKEN
             if exchange.runtime.now() >= found.exp:
                 raise TokenExpired("the token of the transaction has expired while its request was with the app")
             return found.raw
-        known = passages.of(trace_id, mark, now, by_trace=by_trace)
         if known and all(passage.raw != brought for passage in known):
             txn = self._verified(exchange, brought).txn
             if all(passage.txn != txn for passage in known):
                 raise TransactionMismatch("the app put in a token of another transaction than the one that it works on")
         return brought
+
+    async def _heard(self, exchange: Exchange, siblings: Siblings, trace_id: bytes, mark: bytes | None) -> bytes:
+        exchange.heard = await siblings.ask(trace_id, mark)
+        return _NO_TOKEN
 
     def _narrowed(self, exchange: Exchange, raw: bytes, most: frozenset[str]) -> Traded:
         token = self._verified(exchange, raw)
@@ -110,21 +148,36 @@ class Transactions:
         return raw
 
 
+def _is_asked(exchange: Exchange, mark: bytes | None, *, by_trace: bool, known: bool) -> bool:
+    """Whether another process of the app could change what is known: by a mark of theirs, or under the trace id."""
+    if mark is not None:
+        return not known and is_mark(mark)
+    return by_trace and b"traceparent" in exchange.head.held
+
+
 def memory_for(
-    destinations: Sequence[DestinationSettings], inbound: InboundSettings | None, now: Passages | None = None
+    destinations: Sequence[DestinationSettings],
+    inbound: InboundSettings | None,
+    sharing: SharingSettings | None,
+    now: Passages | None = None,
 ) -> Passages | None:
     """Give the memory of what is with the app: the one that there is ``now``, where there has to be one.
 
-    None where no destination asks for it, and nobody pays for it. What is with the app when the first destination
-    begins to ask is not known, and finds nothing.
+    None where no destination of ours asks for it and no other process can, and nobody pays for it. What is with the app
+    when the first destination begins to ask is not known, and finds nothing. Nothing is ever in it without inbound.
     """
-    if inbound is None or all(each.propagate is Propagation.NEVER for each in destinations):
+    if sharing is None and (inbound is None or all(each.propagate is Propagation.NEVER for each in destinations)):
         return None
-    return (
-        now
-        if now is not None
-        else Passages(inbound.transactions, inbound.transaction_bytes, inbound.transaction_grace_s, os.urandom)
-    )
+    if now is not None:
+        return now
+    if inbound is None:
+        return Passages(1, 1, 0.0, os.urandom)
+    return Passages(inbound.transactions, inbound.transaction_bytes, inbound.transaction_grace_s, os.urandom)
+
+
+def siblings_for(sharing: SharingSettings | None, passages: Passages | None, metrics: Metrics) -> Siblings | None:
+    """Give whom to ask for what is not in ``passages``; None where nothing is shared."""
+    return None if sharing is None or passages is None else Siblings(sharing, passages, metrics, time.monotonic)
 
 
 def watch(metrics: Metrics, transactions: Transactions, used: UsedTransactions, now: Callable[[], float]) -> None:

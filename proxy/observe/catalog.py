@@ -66,6 +66,7 @@ class Metrics:
         self._verifications = self._histograms("svidecar_token_verify_seconds")
         self._cache = self._counters("svidecar_token_cache_total")
         self._exchanges = self._histograms("svidecar_token_exchange_seconds")
+        self._lookups = self._histograms("svidecar_sibling_lookup_seconds")
         self._memories = self._family("svidecar_transaction_memory_ratio", Kind.GAUGE, Reading)
         self._handshakes = self._histograms("svidecar_tls_handshake_seconds")
         self._connections = self._gauges("svidecar_connections")
@@ -200,6 +201,10 @@ class Metrics:
     def token_exchange(self, result: str) -> Histogram:
         """Requests to the Transaction Token Service. ``result``: ``ok`` or the reason of the failure."""
         return self._exchanges.learn((result,))
+
+    def sibling_lookup(self, result: str) -> Histogram:
+        """Questions to the other processes of the app. ``result``: ``ok`` or the reason of the failure."""
+        return self._lookups.learn((result,))
 
     def transaction_memory(self, memory: Literal["with_app", "used"]) -> Reading:
         """How full the memory is; whoever has it names its reader."""

@@ -115,6 +115,13 @@ TABLE = (
         labels=("memory",),
     ),
     Declaration(
+        name="svidecar_sibling_lookup_seconds",
+        kind=Kind.HISTOGRAM,
+        help="Questions to the other processes of the app about a transaction, until all have answered.",
+        labels=("result",),
+        buckets=NETWORK_BUCKETS,
+    ),
+    Declaration(
         name="svidecar_tls_handshake_seconds",
         kind=Kind.HISTOGRAM,
         help="TLS handshakes, as server and as client.",

@@ -23,8 +23,12 @@ Who could make somebody else's token flow, and why they cannot:
 5. *Whatever else reaches the app with a trace id, as a queue does.* It can name a trace in flight, but no mark. So
    ``propagate: tracestate`` is to be chosen wherever the library passes it on; ``traceparent`` also believes trace ids.
 
-The store is of one process. There is one process today; several would have to share it through these four methods:
-``enter``, ``of``, ``find``, and ``leave`` of a Passage.
+The store is of one process. Several processes of one app (one for each direction, or several of each) ask each other
+where ``transactions.share`` names their folder (``share.py``, ``flow/siblings.py``). A mark that is known here decides
+here. Else each of the others says what it has, and all of it together is judged as if one store had it: ``the_one`` of
+all that ``of`` gives. One that does not answer in time is no answer: the request is refused. What this cannot mend: a
+process that is killed forgets what was with the app. A request under its trace id that brings no mark finds what the
+other processes have under it, or nothing; under its mark, always nothing. That is point 5 again.
 """
 
 from collections import deque
@@ -36,18 +40,30 @@ from proxy.errors import TransactionAmbiguous, TransactionsFull
 MARK_BYTES: Final = 16
 
 
-class Passage:
-    """One request while it is with the app. ``raw`` is its token; empty where its route does not propagate."""
+class Remembered:
+    """What is known of a request that is with the app. ``raw`` is its token; empty where its route does not propagate.
 
-    __slots__ = ("_owner", "ends_at", "exp", "mark", "raw", "size_bytes", "trace_id", "txn")
+    Here, or told by another process.
+    """
 
-    def __init__(self, owner: "Passages", trace_id: bytes, mark: bytes, raw: bytes, txn: str, exp: float) -> None:
-        self._owner = owner
-        self.trace_id = trace_id
-        self.mark = mark
+    __slots__ = ("exp", "raw", "txn")
+
+    def __init__(self, raw: bytes, txn: str, exp: float) -> None:
         self.raw = raw
         self.txn = txn
         self.exp = exp
+
+
+class Passage(Remembered):
+    """One request while it is with the app."""
+
+    __slots__ = ("_owner", "ends_at", "mark", "size_bytes", "trace_id")
+
+    def __init__(self, owner: "Passages", trace_id: bytes, mark: bytes, raw: bytes, txn: str, exp: float) -> None:
+        super().__init__(raw, txn, exp)
+        self._owner = owner
+        self.trace_id = trace_id
+        self.mark = mark
         self.size_bytes = len(raw) + len(txn)
         self.ends_at = 0.0  # 0 while the request is in flight
 
@@ -101,7 +117,7 @@ class Passages:
             passage.ends_at = now + self._grace_s
             self._leaving.append(passage)
 
-    def find(self, trace_id: bytes, mark: bytes | None, now: float, *, by_trace: bool) -> Passage | None:
+    def find(self, trace_id: bytes, mark: bytes | None, now: float, *, by_trace: bool) -> Remembered | None:
         """Return the passage that a request of the app belongs to; None if there is none, or its token stays here.
 
         ``mark`` is the one that it brought; ``by_trace`` lets one without a mark be found by its trace id.
@@ -110,13 +126,7 @@ class Passages:
             TransactionAmbiguous: it could belong to several.
 
         """
-        found = self.of(trace_id, mark, now, by_trace=by_trace)
-        if not found:
-            return None
-        first = found[0]
-        if any(other.raw != first.raw for other in found):
-            raise TransactionAmbiguous("requests with different tokens are in flight under this trace id")
-        return first if first.raw else None
+        return the_one(self.of(trace_id, mark, now, by_trace=by_trace))
 
     def of(self, trace_id: bytes, mark: bytes | None, now: float, *, by_trace: bool) -> Sequence[Passage]:
         """Return all that a request of the app may belong to; as ``find``, whose arguments it has."""
@@ -140,3 +150,18 @@ class Passages:
             others.remove(passage)
             if not others:
                 del self._by_trace[passage.trace_id]
+
+
+def the_one(found: Sequence[Remembered]) -> Remembered | None:
+    """Return the one that all of ``found`` are; None if there is none, or its token stays here.
+
+    Raises:
+        TransactionAmbiguous: they have different tokens.
+
+    """
+    if not found:
+        return None
+    first = found[0]
+    if any(other.raw != first.raw for other in found):
+        raise TransactionAmbiguous("requests with different tokens are in flight under this trace id")
+    return first if first.raw else None

@@ -212,3 +212,12 @@ def test_what_is_propagated_has_to_come_in() -> None:
     text = WHO + OUTBOUND.replace("spiffe_id:", "propagate: traceparent, spiffe_id:", 1)
     assert "outbound.destinations[0].propagate: is about requests that came in by this sidecar" in only(text)
     assert not problems(WHO + INBOUND + OUTBOUND.replace("spiffe_id:", "propagate: tracestate, spiffe_id:", 1))
+
+
+def test_what_is_propagated_may_come_in_by_another_process() -> None:
+    """Where they share it; the keys are needed to compare what the app puts in."""
+    out = WHO + OUTBOUND.replace("spiffe_id:", "propagate: traceparent, spiffe_id:", 1)
+    share = "transactions: {share: /run/svidecar/orders}\n"
+    assert "outbound.destinations[0].propagate: needs tokens" in only(out + share)
+    assert not problems(out + share + "tokens: {keys: jwks.json}\n")
+    assert "the absolute path of a folder" in only(GOOD + "transactions: {share: run/orders}\n")

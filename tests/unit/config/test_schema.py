@@ -149,6 +149,7 @@ _MADE_OF_MORE = {
     "destinations",
     "inbound",
     "outbound",
+    "sharing",
     "tcp",
     "protocol",
     "host",

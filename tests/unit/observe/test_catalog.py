@@ -41,6 +41,7 @@ def fill(catalogue: Metrics) -> None:
     catalogue.token_verify("ok").observe(9e-5)
     catalogue.token_cache("hit").inc(3)
     catalogue.token_exchange("tts_refused").observe(0.01)
+    catalogue.sibling_lookup("ok").observe(0.001)
     catalogue.transaction_memory("used").read = lambda: 0.5
     catalogue.tls_handshake("server", "ok").observe(0.002)
     catalogue.connections("inbound", "open").inc()

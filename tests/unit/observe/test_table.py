@@ -13,6 +13,7 @@ FROZEN = {
     "svidecar_token_cache_total": "counter result",
     "svidecar_token_exchange_seconds": "histogram result",
     "svidecar_transaction_memory_ratio": "gauge memory",
+    "svidecar_sibling_lookup_seconds": "histogram result",
     "svidecar_tls_handshake_seconds": "histogram role result",
     "svidecar_connections": "gauge direction state",
     "svidecar_tunnels": "gauge direction",
