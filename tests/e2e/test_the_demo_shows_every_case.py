@@ -126,11 +126,17 @@ def demo(folder: Path, *options: str) -> Iterator[Demo]:
 Run = tuple[Demo, dict[str, dict[str, Any]]]
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def short() -> Iterator[Path]:
     """A folder with a short name: a socket of the demo's stands below it, and those have 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def tmp_path(short: Path) -> Path:
+    """One for each test; what was written there is read when the test is over."""
+    return Path(tempfile.mkdtemp(dir=short))
 
 
 @pytest.fixture(scope="module")
