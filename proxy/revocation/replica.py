@@ -130,7 +130,10 @@ class Replica:
 
     def kept(self, source: str, entry: Entry) -> None:
         """Take what was revoked here some time, perhaps before a restart: a later word may have lifted it."""
-        self._take(field_of(source, entry.id), Word(entry.told, entry.expires, entry))
+        field = field_of(source, entry.id)
+        known = self._words.get(field)
+        if known is None or known.entry != entry:
+            self._take(field, Word(entry.told, entry.expires, entry))
 
     def lifted(self, source: str, key: str, now: float, until: float) -> bool:
         """Take what is lifted here; whether it was revoked. ``until``: when it would have ended."""
@@ -146,12 +149,24 @@ class Replica:
     def heard(self, field: str, word: Word) -> bool:
         """Take a word that stands there; whether ours holds instead, and is to be written."""
         known = self._words.get(field)
+        if known is word or known == word:
+            self._words[field] = word  # so that the next comparison ends with the first half
+            return False
         if known is not None and known.entry is not None and word.entry is None and field in self.unwritten:
             # It was revoked here after that was lifted there: nobody has read it yet, whatever the clocks say.
             at = max(known.at, word.at + STEP_S)
             self._words[field] = Word(at, known.expires, replace(known.entry, told=at))
         self._take(field, word)
         return self._words[field] != word
+
+    def count_with(self, words: Mapping[str, Word]) -> int:
+        """How much would be revoked with these."""
+        count = sum(word.entry is not None for field, word in self._words.items() if field not in words)
+        for field, word in words.items():
+            known = self._words.get(field)
+            joined = word if known is None or known is word or known == word else merged(known, word)
+            count += joined.entry is not None
+        return count
 
     def forget(self, now: float) -> None:
         """Drop what has had its time."""

@@ -39,6 +39,9 @@ EXPIRED_S: Final = 60.0
 SHARE: Final = 2
 """At most this part of ``max_entries`` is taken from Redis: there is room for what a file or an operator says."""
 
+MAX_TOLD: Final = 5
+"""Fields of one look that the log tells of; a stranger could write thousands."""
+
 BATCH: Final = 200
 """Entries that are read or written at once, before the loop goes on with others."""
 
@@ -67,6 +70,8 @@ class Sharer:
         self._wake = asyncio.Event()
         self._version: bytes | None = None
         self._full_at = 0.0
+        self._read: dict[bytes, tuple[bytes, Word]] = {}
+        self._applied: list[Entry] = []
         self._refused: set[bytes] = set()
         self._complaint = ""
 
@@ -157,33 +162,45 @@ class Sharer:
     async def _take(self, found: dict[bytes, bytes]) -> tuple[set[str], list[bytes]]:
         """Join it with what we know. Return the fields that are to be written, and those that may go."""
         now = self._now()
-        bounded = self._ledger.register.bounded
+        self._read = await self._words(found, now)
+        words = {name.decode(): word for name, (_, word) in self._read.items() if word.expires > now}
+        ended = [name for name, (_, word) in self._read.items() if word.expires < now - EXPIRED_S]
         self._replica.forget(now)
         for source in self._shared:
             for entry in self._ledger.register.entries(source).values():
                 self._replica.kept(source, entry)
-        words: dict[str, Word] = {}
-        refused: set[bytes] = set()
-        ended: list[bytes] = []
+        if self._replica.count_with(words) > self._max:
+            raise RevocationsInvalid(self._too_many)  # before any of it is known here, and would be written back
+        room = 2 * self._max - len(self._replica)  # for the lifts of what we never knew
+        behind: set[str] = set()
+        for field, word in words.items():
+            if word.entry is None and self._replica.word(field) is None:
+                room -= 1
+                if room < 0:
+                    continue
+            if self._replica.heard(field, word):
+                behind.add(field)
+        return behind | (self._replica.fields.keys() - words.keys()), ended
+
+    async def _words(self, found: dict[bytes, bytes], now: float) -> dict[bytes, tuple[bytes, Word]]:
+        """Read what has changed, and tell of what cannot be read."""
+        words: dict[bytes, tuple[bytes, Word]] = {}
+        refused: dict[bytes, str] = {}
         for index, (name, raw) in enumerate(found.items()):
+            known = self._read.get(name)
+            if known is not None and known[0] == raw:
+                words[name] = known
+                continue
             if index % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
             try:
-                field = name.decode("ascii", "replace")
-                word = read_word(field, raw, now, bounded)
+                word = read_word(name.decode("ascii", "replace"), raw, now, self._ledger.register.bounded)
+                words[name] = raw, word
             except InvalidEntry as error:
-                refused.add(name)
-                self._refuse(name, str(error))
-                continue
-            if word.expires > now:
-                words[field] = word
-            elif word.expires < now - EXPIRED_S:
-                ended.append(name)
-        self._refused = refused
-        if sum(word.entry is not None for word in words.values()) > self._max:
-            raise RevocationsInvalid(self._too_many)  # before any of it is known here, and would be written back
-        behind = {field for field, word in words.items() if self._replica.heard(field, word)}
-        return behind | (self._replica.fields.keys() - words.keys()), ended
+                refused[name] = str(error)
+        self._refuse([why for name, why in refused.items() if name not in self._refused])
+        self._refused = set(refused)
+        return words
 
     def _apply(self) -> None:
         """Put in force what holds now."""
@@ -191,7 +208,9 @@ class Sharer:
         revoked = [entry for entry in self._replica.revoked if entry.expires > now]
         if len(revoked) > self._max:
             raise RevocationsInvalid(self._too_many)
-        self._ledger.register.replace(REDIS, revoked, now)
+        if revoked != self._applied:
+            self._ledger.register.replace(REDIS, revoked, now)
+            self._applied = revoked
         mine = self._ledger.register.entries(ADMIN)
         over = [key for key in mine if _is_lifted(self._replica.word(field_of(ADMIN, key)))]
         if over:
@@ -230,9 +249,11 @@ class Sharer:
             self._complaint = detail
             _log.warning("%s", detail)
 
-    def _refuse(self, name: bytes, why: str) -> None:
-        if name not in self._refused:
+    def _refuse(self, reasons: Sequence[str]) -> None:
+        for why in reasons[:MAX_TOLD]:
             _log.warning("revocation.redis: a field is refused, the others are taken: it %s", why)
+        if len(reasons) > MAX_TOLD:
+            _log.warning("revocation.redis: and %d more", len(reasons) - MAX_TOLD)
 
 
 def _is_lifted(word: Word | None) -> bool:

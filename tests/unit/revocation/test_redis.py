@@ -125,10 +125,10 @@ def test_it_goes(tmp_path: Path) -> None:
 class Member:
     """One sidecar's part in a fleet, with a Redis that is nothing but a dict."""
 
-    def __init__(self, *, share_feed: bool = False, max_entries: int = 8) -> None:
+    def __init__(self, *, share_feed: bool = False, max_entries: int = 8, longest_token_s: float = 300.0) -> None:
         self.clock = Clock()
         self.freshness = Freshness([REDIS], 10.0, self.clock)
-        self.register = Register(Revoked(), max_entries, 300.0, lambda: None)
+        self.register = Register(Revoked(), max_entries, longest_token_s, lambda: None)
         self.ledger = Ledger(None, self.register, self.freshness, self.clock)
         shared = RedisSettings(address="/", share_feed=share_feed)
         self.sharer = Sharer(shared, self.ledger, self.freshness, max_entries, self.clock, lambda: None)
@@ -264,4 +264,62 @@ def test_nothing_is_read_or_written_where_nothing_has_changed(tmp_path: Path) ->
     one.clock.now += 30
     one.look(tmp_path / "r", kept)
     assert one.known == {"a", "b"}
+    assert one.freshness.stale == []
+
+
+def test_two_do_not_write_against_each_other(tmp_path: Path) -> None:
+    """Whatever the time is, and though one allows tokens to live longer."""
+    kept: dict[bytes, bytes] = {}
+    one, other = Member(max_entries=20), Member(max_entries=20, longest_token_s=900.0)
+    for member in (one, other):
+        member.clock.now += 0.1234567891
+        member.ledger.put(ADMIN, [entry(token_sha256="0f" * 32), entry(txn=f"of {id(member)}"), entry(sub="a")])
+        member.ledger.put(ADMIN, [entry(sub="a", issued_before=member.clock.now - 1 / 3, because="x")])
+    key = one.ledger.put(ADMIN, [entry(txn="lifted")])[0].id
+    one.ledger.drop(ADMIN, [key])
+    for _ in range(3):
+        for member in (one, other):
+            member.look(tmp_path / "r", kept)
+    before = dict(kept)
+    for _ in range(3):
+        for member in (one, other):
+            member.clock.now += 31
+            member.look(tmp_path / "r", kept)
+    assert kept == before
+
+
+def test_what_a_stranger_writes_in_ever_new_words_is_bounded(tmp_path: Path) -> None:
+    """Lifts of what nobody told, and what is revoked: the log, the memory and the room of others are held."""
+    one = Member(max_entries=8)
+    one.ledger.put(ADMIN, [entry(txn="mine")])
+    kept: dict[bytes, bytes] = {}
+    for turn in range(9):
+        kept.clear()
+        for n in range(7):
+            field = field_of(ADMIN, entry(txn=f"{turn} {n}").id).encode()
+            kept[field] = b'{"at":%d,"lifted_until":%d}' % (one.clock(), one.clock() + 900)
+        one.look(tmp_path / "r", kept)
+    assert len(kept) <= 7 + 2 * 4 + 1
+    assert one.known == {"mine"}
+    for turn in range(9):
+        kept.clear()
+        for n in range(3):
+            field = field_of(ADMIN, entry(txn=f"{turn} {n}").id).encode()
+            kept[field] = b'{"at":%d,"revoked":{"txn":"%d %d"}}' % (one.clock() + 1, turn, n)
+        with contextlib.suppress(RevocationsInvalid):
+            one.look(tmp_path / "r", kept)
+    assert one.known == {"mine", "0 0", "0 1", "0 2"}
+
+
+def test_the_log_is_not_flooded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Some are told, the others counted; and the same are not told again."""
+    one = Member()
+    kept = {b"x%d" % n: b"{}" for n in range(9)}
+    for version in (b"1", b"2"):
+        one.look(tmp_path / "r", kept)
+        kept[b"version"] = version
+    told = [record.getMessage() for record in caplog.records]
+    assert len(set(told[:5])) == 1
+    assert "it stands under a name that is not <source>/<id>" in told[0]
+    assert told[5:] == ["revocation.redis: and 4 more"]
     assert one.freshness.stale == []
