@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import servers
 from support.mesh import INBOUND, Mesh, mesh_in
+from support.pki import Authority, write_svid
 from support.sidecar import Sidecar, wait_until
 
 KEY = "svidecar:revocations"
@@ -192,3 +193,28 @@ def test_a_wrong_password_is_told(mesh: Mesh, redis: Redis) -> None:
     assert "another one" not in member.sidecar.log
     (mesh.folder / "password").write_text(PASSWORD)
     member.ready()
+
+
+def test_over_tls(mesh: Mesh, tmp_path: Path) -> None:
+    """A Redis that authorities of the Web have signed, for its name, is believed; one of the mesh's own CA is not."""
+    web, port = Authority.make("web.example"), servers.free_port()
+    (tmp_path / "roots.pem").write_bytes(web.bundle_pem)
+    with servers.home() as folder:
+        folder.chmod(0o755)
+        for name, ca in (("web", web), ("mesh", mesh.ca)):
+            write_svid(folder / name, ca.svid("", dns=["localhost"]), ca)
+            for one in (folder / name, *(folder / name).iterdir()):
+                one.chmod(0o755)
+        for name, is_believed in (("mesh", False), ("web", True)):
+            key = ("--tls-cert-file", f"{folder}/{name}/svid.pem", "--tls-key-file", f"{folder}/{name}/svid_key.pem")
+            tls = ("--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no", *key)
+            with servers.redis(tmp_path, *tls, port=port):
+                yaml = INBOUND.format(app=mesh.app().port)
+                yaml += f'revocation: {{redis: {{address: "localhost:{port}", tls: true}}}}\n'
+                sidecar = mesh.run(mesh.config(f"by-{name}", yaml), SSL_CERT_FILE=str(tmp_path / "roots.pem"))
+                if is_believed:
+                    sidecar.wait_until_ready()
+                else:
+                    sidecar.wait_for_log("revocation.redis: it cannot be reached: ")
+                    assert not sidecar.ready
+                    sidecar.stop()
