@@ -5,18 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from proxy.config.address import is_loopback
 from proxy.config.compose import compose, decode
 from proxy.config.document import Items, Node, Scalar, Table
 from proxy.config.draft import Draft
 from proxy.config.number import DAY, HOUR, MINUTE, count, duration
 from proxy.config.problem import MAX_LOGGED, ConfigInvalid, Place, Problem
 from proxy.config.shape import Key, Record, Section
-from proxy.config.value import choice, text
-from proxy.config.word import file_path, https_url, keys_location, spiffe_id
+from proxy.config.value import choice, flag, text
+from proxy.config.word import file_path, https_url, keys_location, redis_address, spiffe_id
 from proxy.errors import RevocationsInvalid
 from proxy.policy.revocation import Ending
 from proxy.revocation.listing import Members
-from proxy.revocation.settings import FeedSettings, RevocationSettings, Stale
+from proxy.revocation.settings import FeedSettings, RedisSettings, RevocationSettings, Stale
 
 _FEED = Record(
     FeedSettings,
@@ -66,6 +67,51 @@ _FEED = Record(
     ),
 )
 
+_REDIS = Record(
+    RedisSettings,
+    (
+        Key(
+            "address",
+            redis_address(),
+            "Where Redis is: host:port, or the path of its socket.",
+            required="address: 127.0.0.1:6379",
+        ),
+        Key(
+            "key",
+            text("the name of a key", "svidecar:revocations", r"[!-~]+", longest=256),
+            "The hash that the fleet shares.",
+            into=(RedisSettings, "key"),
+        ),
+        Key(
+            "username",
+            text("a user of Redis", "svidecar", r"[!-~]+", longest=256),
+            "Whom the password is of.",
+            fallback="the user default",
+            into=(RedisSettings, "username"),
+        ),
+        Key(
+            "password_file",
+            file_path(),
+            "A file with the password; read anew for each connection.",
+            fallback="no AUTH",
+            into=(RedisSettings, "password_file"),
+        ),
+        Key(
+            "tls",
+            flag(),
+            "TLS, by the Web PKI; without it Redis is on this machine.",
+            into=(RedisSettings, "tls"),
+        ),
+        Key(
+            "share_feed",
+            flag(),
+            "What our feed says is shared too, for sidecars that do not follow it.",
+            into=(RedisSettings, "share_feed"),
+        ),
+        Key("refresh", duration(0.1, MINUTE), "How often it is looked at.", into=(RedisSettings, "refresh_s")),
+    ),
+)
+
 REVOCATION = Section(
     (
         Key(
@@ -88,6 +134,13 @@ REVOCATION = Section(
             "Security Event Tokens (RFC 8417), polled or pushed. Needs state.",
             fallback="none",
             into=(RevocationSettings, "feed"),
+        ),
+        Key(
+            "redis",
+            _REDIS,
+            "What the admin port says is shared with a fleet through Redis.",
+            fallback="none",
+            into=(RevocationSettings, "redis"),
         ),
         Key(
             "stale",
@@ -127,11 +180,38 @@ def revocation(values: dict[str, Any], base_dir: Path) -> RevocationSettings:
     feed: FeedSettings | None = given.get("feed")
     if feed is not None and "://" not in feed.keys:
         given["feed"] = replace(feed, keys=str(base_dir / feed.keys))
+    redis: RedisSettings | None = given.get("redis")
+    if redis is not None and redis.password_file is not None:
+        given["redis"] = replace(redis, password_file=str(base_dir / redis.password_file))
     return RevocationSettings(**given)
 
 
 def check_revocation(draft: Draft) -> None:
     """Note what does not fit together."""
+    _check_feed(draft)
+    _check_redis(draft)
+
+
+def _check_redis(draft: Draft) -> None:
+    redis: RedisSettings | None = draft.get("revocation.redis")
+    if redis is None:
+        return
+    is_socket = redis.address.startswith("/")
+    if is_socket and redis.tls:
+        draft.refuse("revocation.redis.tls", "is for host:port; a Unix socket does not leave this machine")
+    if not is_socket and not redis.tls and not is_loopback(redis.address.rpartition(":")[0].strip("[]")):
+        draft.refuse(
+            "revocation.redis.address",
+            "is another machine, and whoever is on the way there could revoke and lift: write tls: true, or reach it "
+            "through a sidecar (protocol tcp) or another tunnel at 127.0.0.1",
+        )
+    if redis.username and redis.password_file is None:
+        draft.refuse("revocation.redis.username", "has no password: write password_file, or leave it out")
+    if redis.share_feed and not draft.is_written("revocation.feed"):
+        draft.refuse("revocation.redis.share_feed", "shares revocation.feed, and there is none")
+
+
+def _check_feed(draft: Draft) -> None:
     feed: FeedSettings | None = draft.get("revocation.feed")
     if feed is None:
         return

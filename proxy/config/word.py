@@ -72,6 +72,11 @@ def endpoint() -> Value[str]:
     )
 
 
+def redis_address() -> Value[str]:
+    """Where a Redis is: a host and a port, or the absolute path of its Unix socket."""
+    return Value(expected="host:port, or the path of a socket", example="127.0.0.1:6379", parse=_parse_redis)
+
+
 def scope() -> Value[str]:
     """One scope-token (RFC 6749 section 3.3)."""
     return text("one scope, without spaces", "orders.read", r"[\x21\x23-\x5B\x5D-\x7E]+", longest=256)
@@ -105,6 +110,14 @@ def _parse_dial(raw: str) -> str:
     if parse_host_port(raw).port == 0:
         raise Unfit("has port 0, to which nothing can connect")
     return _spelled_once(raw)
+
+
+def _parse_redis(raw: str) -> str:
+    if "://" in raw:
+        raise Unfit("is a URL: write host:port, or the path of a socket; tls and the password have keys of their own")
+    if raw.startswith("/"):
+        return file_path().parse(raw)
+    return _parse_dial(raw)
 
 
 def _parse_called(raw: str) -> str:

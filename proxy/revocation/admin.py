@@ -27,7 +27,10 @@ class RevocationAdmin:
         receiver: Receiver | None,
         now: Callable[[], float],
         told: Callable[[], Mapping[str, object]],
+        lift: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """Make it; ``lift`` is asked for what this port has not told of: another of the fleet may have."""
+        self._lift = lift
         self._ledger = ledger
         self._receiver = receiver
         self._now = now
@@ -64,7 +67,7 @@ class RevocationAdmin:
         if set(members) != {"id"} or type(key) is not str:
             return problem(400, 'write {"id": "..."}, as GET /revocations shows it')
         try:
-            if not self._ledger.drop(ADMIN, [key]):
+            if not self._ledger.drop(ADMIN, [key]) and not self._lift(key):
                 return problem(404, "the admin port has told of no such entry; a file or a feed lifts its own")
         except RevocationsInvalid as error:
             return problem(503, error.detail, reason=error.reason)

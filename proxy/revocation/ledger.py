@@ -24,13 +24,15 @@ KEPT: Final = (ADMIN, FEED)
 class Ledger:
     """See the module."""
 
-    __slots__ = ("_freshness", "_journal", "_now", "register")
+    __slots__ = ("_freshness", "_journal", "_now", "on_lifted", "on_told", "register")
 
     def __init__(self, state: Path | None, register: Register, freshness: Freshness, now: Callable[[], float]) -> None:
         self._journal = Journal(state) if state is not None else None
         self.register = register
         self._freshness = freshness
         self._now = now
+        self.on_told: Callable[[str, Sequence[Entry]], None] = lambda _, __: None
+        self.on_lifted: Callable[[str, Sequence[Entry]], None] = lambda _, __: None
 
     @property
     def is_kept(self) -> bool:
@@ -48,13 +50,18 @@ class Ledger:
         told = [replace(self.register.bounded(entry, now), told=entry.told or now) for entry in entries]
         self.register.check_room(source, told)
         self._keep([Change(source, entry.id, entry) for entry in told], now)
-        return [self.register.put(source, entry) for entry in told]
+        stand = [self.register.put(source, entry) for entry in told]
+        self.on_told(source, stand)
+        return stand
 
     def drop(self, source: str, keys: Iterable[str]) -> int:
         """Forget these of a source; return how many there were. Raises RevocationsInvalid: all of them stay."""
-        known = [key for key in keys if key in self.register.entries(source)]
+        mine = self.register.entries(source)
+        known = {key: mine[key] for key in keys if key in mine}
         self._keep([Change(source, key, None) for key in known], self._now())
-        return sum(self.register.drop(source, key) for key in known)
+        count = sum(self.register.drop(source, key) for key in known)
+        self.on_lifted(source, list(known.values()))
+        return count
 
     def look(self) -> str:
         """Read what other processes have kept; return what a person should be told, or nothing."""

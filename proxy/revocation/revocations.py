@@ -20,6 +20,7 @@ from proxy.revocation.ledger import FEED, STATE, Ledger
 from proxy.revocation.listing import ReadYaml
 from proxy.revocation.register import Register
 from proxy.revocation.settings import FeedSettings, RevocationSettings, Stale
+from proxy.revocation.sharing import REDIS, Sharer
 from proxy.tokens.fetch import Fetch
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import TokenSettings
@@ -51,7 +52,7 @@ class Revocations:
         self._on_known = on_known
         self.settings = settings
         self.revoked = revoked
-        named = {FILE: settings.file, STATE: settings.state, FEED: settings.feed}
+        named = {FILE: settings.file, STATE: settings.state, FEED: settings.feed, REDIS: settings.redis}
         self._sources = [name for name, source in named.items() if source is not None]
         self._freshness = Freshness(self._sources, settings.max_age_s, now)
         longest_s = tokens.max_lifetime_s + tokens.skew_s
@@ -71,7 +72,9 @@ class Revocations:
         if settings.feed is not None:
             self._follow(settings.feed, fetch)
         self.screen = Screen(self.revoked, tokens.profile, tokens.max_bytes)
-        self._admin = RevocationAdmin(self._ledger, self._receiver, now, self._told)
+        self._sharer = self._share(settings)
+        lift = self._sharer.lift if self._sharer is not None else lambda _: False
+        self._admin = RevocationAdmin(self._ledger, self._receiver, now, self._told, lift)
 
     @property
     def paths(self) -> dict[str, Added]:
@@ -95,6 +98,8 @@ class Revocations:
             tasks.spawn(self._keep_keys(self._keys), "keys of the revocation feed")
         if self._poller is not None and self.settings.feed is not None:
             tasks.spawn(self._poll(self._poller, self.settings.feed.poll_s), "revocation feed")
+        if self._sharer is not None:
+            tasks.spawn(self._sharer.keep(), "revocations shared through Redis")
 
     async def close(self) -> None:
         """End what is under way."""
@@ -108,6 +113,14 @@ class Revocations:
         self._receiver = Receiver(feed, self._keys, self._ledger, self._freshness, self._now, on_event)
         if feed.poll_url:
             self._poller = Poller(feed, self._receiver, fetch)
+
+    def _share(self, settings: RevocationSettings) -> Sharer | None:
+        if settings.redis is None:
+            return None
+        entries, now = settings.max_entries, self._now
+        sharer = Sharer(settings.redis, self._ledger, self._freshness, entries, now, self._judge_age)
+        self._ledger.on_told, self._ledger.on_lifted = sharer.told, sharer.lifted
+        return sharer
 
     async def _keep_keys(self, keys: KeyStore) -> None:
         await keys.load()

@@ -32,12 +32,29 @@ class FeedSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RedisSettings:
+    """A hash in Redis that the sidecars of a fleet share. ``address``: ``host:port``, or the path of a Unix socket.
+
+    ``username`` None and a ``password_file``: the user ``default``. Without a file there is no AUTH.
+    """
+
+    address: str
+    key: str = "svidecar:revocations"
+    username: str | None = None
+    password_file: str | None = None
+    tls: bool = False
+    share_feed: bool = False  # each sidecar of a fleet can follow the feed itself; that is one place less to trust
+    refresh_s: float = 1.0  # a fleet agrees within about that; a look is one small question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevocationSettings:
-    """``file`` and ``feed`` None: there is no such source. ``state`` None: what the operator says ends with us."""
+    """A source that is None is not there. ``state`` None: what the operator says ends with us."""
 
     file: str | None = None
     state: str | None = None
     feed: FeedSettings | None = None
+    redis: RedisSettings | None = None
     stale: Stale = Stale.REFUSE  # law 6: who cannot know whether somebody was taken back lets nobody in
     max_age_s: float = 300.0  # a restart of the transmitter, or a mistake in the file that somebody mends at once
     max_entries: int = 10_000  # some 8 MB; tokens live minutes, so more is another trouble
@@ -47,4 +64,4 @@ class RevocationSettings:
     @property
     def is_awaited(self) -> bool:
         """Whether nothing passes before every source was heard."""
-        return self.stale is Stale.REFUSE and any((self.file, self.state, self.feed))
+        return self.stale is Stale.REFUSE and any((self.file, self.state, self.feed, self.redis))

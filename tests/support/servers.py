@@ -123,10 +123,10 @@ def postgres(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def redis(folder: Path) -> Iterator[int]:
-    """A Redis server without persistence; its log goes to ``folder``."""
-    server, port = program("redis-server", "redis-server"), free_port()
+def redis(folder: Path, *more: str, port: int = 0) -> Iterator[int]:
+    """A Redis server without persistence, at this port or a free one; its log goes to ``folder``."""
+    server, port = program("redis-server", "redis-server"), port or free_port()
     with home() as own:
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(own)]
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(own), *more]
         with running([*as_somebody(own), server, *options], port, folder / "redis.log"):
             yield port

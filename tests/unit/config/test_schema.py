@@ -110,7 +110,8 @@ def _with(sections: list[str], name: str, number: float) -> str:
     document["audit"] = {"file": "audit.log"}
     document["tokens"]["service"] = {"url": "https://tts/", "spiffe_id": "spiffe://example.org/tts"}
     feed = {"issuer": "https://idp", "audience": "mesh", "keys": "jwks.json"}
-    document["revocation"] = {"state": "revoked.journal", "feed": feed}
+    redis = {"address": "127.0.0.1:6379"}
+    document["revocation"] = {"state": "revoked.journal", "feed": feed, "redis": redis}
     here = document
     for section in sections:
         here = here.setdefault(section, {})
