@@ -126,7 +126,7 @@ def demo(folder: Path, *options: str) -> Iterator[Demo]:
 Run = tuple[Demo, dict[str, dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # what is said here is listened to after the module has ended
 def short() -> Iterator[Path]:
     """A folder with a short name: a socket of the demo's stands below it, and those have 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
@@ -135,7 +135,7 @@ def short() -> Iterator[Path]:
 
 @pytest.fixture
 def tmp_path(short: Path) -> Path:
-    """One for each test; what was written there is read when the test is over."""
+    """One for each test."""
     return Path(tempfile.mkdtemp(dir=short))
 
 

@@ -18,7 +18,7 @@ WITHOUT = {
 
 def run(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the tests of a clone that stands alone."""
-    command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-rs", "-p", "no:cacheprovider"]
     clean = {name: value for name, value in os.environ.items() if name != "SVIDECAR_SHARED_REQUIRED"}
     return subprocess.run(
         command, cwd=folder, env=clean | environ, capture_output=True, text=True, timeout=30, check=False

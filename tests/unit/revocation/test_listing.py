@@ -58,7 +58,7 @@ def test_yaml_and_json() -> None:
         (b"revoked:\n  - txn:\n", "txn is empty"),
         (b"\xff", "UTF-8"),
         (b'{"revoked": [{"txn": "a"}', "line 1: is not JSON"),
-        (b'{"revoked": [\n{"txn": "a"},\n]}', "line 3: is not JSON"),
+        (b'{"revoked": [\n{"txn": "a"},\n]}', "line [23]: is not JSON"),  # Python 3.13 names the comma's line
         (b'{"revoked": [{"txn": "a", "txn": "b"}]}', "two ways"),
         (b'{"revoked": [1]}', "an object for each"),
         (b'{"revoked": {}, "x": 1}', "an object for each"),
