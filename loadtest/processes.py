@@ -6,6 +6,7 @@ the harness die without a word (``setpriv --pdeathsig``).
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest import kernel
+
+_LOCAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 READY_S = 20.0  # Envoy needs one, a cold Python two
 GRACE_S = 5.0
@@ -126,9 +129,27 @@ def accepts(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has, all different: held together, then let go."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Ports that nobody listens at, all different, for programs that cannot take port 0 and tell.
+
+    None of those that the kernel hands out: such a port is any other process's a moment later, be it as the source of
+    a connection; and a client that calls it again and again may end up connected to itself.
+
+    Raises OSError where too few are free.
+    """
+    below = _first_ephemeral()
+    found: list[int] = []
+    for port in random.sample(range(max(1024, below - 16000), below), 500):
+        if len(found) == count:
+            return found
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+    message = f"fewer than {count} ports below {below} are free"
+    raise OSError(message)
+
+
+def _first_ephemeral() -> int:
+    """The first port that the kernel gives to whoever asks for any."""
+    with contextlib.suppress(OSError):
+        return int(_LOCAL_PORTS.read_text().split()[0])
+    return 32768

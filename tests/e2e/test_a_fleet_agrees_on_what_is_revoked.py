@@ -11,6 +11,7 @@ import pytest
 from support import servers
 from support.mesh import INBOUND, Mesh, mesh_in
 from support.pki import Authority, write_svid
+from support.ports import free_port
 from support.sidecar import Sidecar, wait_until
 
 KEY = "svidecar:revocations"
@@ -33,7 +34,7 @@ class Redis:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ending = contextlib.ExitStack()
-        self.port = servers.free_port()
+        self.port = free_port()
 
     def start(self) -> None:
         """Begin with nothing."""
@@ -197,7 +198,7 @@ def test_a_wrong_password_is_told(mesh: Mesh, redis: Redis) -> None:
 
 def test_over_tls(mesh: Mesh, tmp_path: Path) -> None:
     """A Redis that authorities of the Web have signed, for its name, is believed; one of the mesh's own CA is not."""
-    web, port = Authority.make("web.example"), servers.free_port()
+    web, port = Authority.make("web.example"), free_port()
     (tmp_path / "roots.pem").write_bytes(web.bundle_pem)
     with servers.home() as folder:
         folder.chmod(0o755)

@@ -1,18 +1,18 @@
 """Why the app could not be reached is told to us alone: a peer gets the reason, the app that asks its own sidecar all."""
 
-import socket
+from collections.abc import Iterator
 
 import pytest
 from support.mesh import INBOUND, Mesh, outbound
+from support.ports import refused_port
 from support.sidecar import Sidecar
 
 
 @pytest.fixture(scope="module")
-def nobody() -> int:
+def nobody() -> Iterator[int]:
     """A port where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    with refused_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="module")

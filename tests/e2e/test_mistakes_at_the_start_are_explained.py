@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from support.apps import App
 from support.mesh import INBOUND, Mesh, mesh_in, orders_at, outbound
+from support.ports import free_port, refused_port
 from support.sidecar import COMMAND, Sidecar, wait_until
 
 TOKENS = "tokens: {keys: jwks.json}\n"
@@ -28,12 +29,6 @@ def taken() -> Iterator[int]:
     """A port that another process listens at."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def _explained(ended: tuple[int, str], code: int, *parts: str) -> None:
@@ -63,7 +58,7 @@ def test_a_port_in_use(mesh: Mesh, taken: int, listener: str) -> None:
 
 def test_two_listeners_at_one_port(mesh: Mesh) -> None:
     """Seen before anything is bound, with the line of one and the name of the other."""
-    port = _free_port()
+    port = free_port()
     body = INBOUND.format(app=1).replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}")
     ended = mesh.fails("orders", body, metrics=f"{{listen: 127.0.0.1:{port}}}")
     _explained(ended, 1, "orders.yaml:4: metrics.listen", "already the one of inbound", "choose another")
@@ -156,7 +151,7 @@ def test_a_jwks_file_of_something_else(mesh: Mesh) -> None:
 
 def test_a_jwks_url_that_is_down(mesh: Mesh) -> None:
     """Refused connections first; then the server comes up, and the sidecar finds it by itself."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/jwks"
     orders = mesh.launch("orders", INBOUND.format(app=mesh.app().port).replace("jwks.json", f'"{url}"'))
     wait_until(lambda: f"127.0.0.1:{port}" in _gate(orders, "keys"), "the reason")
@@ -197,7 +192,7 @@ def test_a_token_service_that_is_down(mesh: Mesh) -> None:
     """Who needs a token gets 503 with its reason; who brings one does not need the service."""
     app: App = mesh.app()
     orders = mesh.start("orders", INBOUND.format(app=app.port))
-    service = f'service: {{url: "https://127.0.0.1:{_free_port()}/token", spiffe_id: spiffe://example.org/tts}}'
+    service = 'service: {url: "https://127.0.0.1:1/token", spiffe_id: spiffe://example.org/tts}'
     edge = mesh.start(
         "edge",
         outbound(orders_at(orders) + ", token: {scope: orders.read}") + f"tokens: {{keys: jwks.json, {service}}}\n",
@@ -215,13 +210,13 @@ def test_a_token_service_that_is_down(mesh: Mesh) -> None:
 
 def test_who_is_called_is_down(mesh: Mesh) -> None:
     """The app is told the address, so that a person knows where to look; a peer is not told where our app is."""
-    app, nobody = _free_port(), _free_port()
-    orders = mesh.start("orders", INBOUND.format(app=app))
-    nowhere = f'host: nowhere, address: "127.0.0.1:{nobody}", spiffe_id: spiffe://example.org/orders'
-    edge = mesh.start("edge", outbound(orders_at(orders), nowhere) + TOKENS)
-    wire = mesh.plain(edge.ports["outbound"])
-    for host, detail in (("orders", ""), ("nowhere", f"nothing answers at 127.0.0.1:{nobody}: Connection refused")):
-        answer = wire.ask("GET", "/orders/1", mesh.bearer(), host=host)
-        assert (answer.status, answer.reason, answer.json["detail"]) == (502, "upstream_down", detail)
-    assert edge.ready, "another's failure is not ours"
-    assert orders.ready
+    with refused_port() as nobody:
+        orders = mesh.start("orders", INBOUND.format(app=nobody))
+        nowhere = f'host: nowhere, address: "127.0.0.1:{nobody}", spiffe_id: spiffe://example.org/orders'
+        edge = mesh.start("edge", outbound(orders_at(orders), nowhere) + TOKENS)
+        wire = mesh.plain(edge.ports["outbound"])
+        for host, detail in (("orders", ""), ("nowhere", f"nothing answers at 127.0.0.1:{nobody}: Connection refused")):
+            answer = wire.ask("GET", "/orders/1", mesh.bearer(), host=host)
+            assert (answer.status, answer.reason, answer.json["detail"]) == (502, "upstream_down", detail)
+        assert edge.ready, "another's failure is not ours"
+        assert orders.ready

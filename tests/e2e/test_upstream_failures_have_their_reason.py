@@ -85,15 +85,15 @@ def test_an_answer_that_stops(mesh: Mesh, orders: Sidecar) -> None:
 
 def test_an_app_that_is_down(mesh: Mesh) -> None:
     """502, for each caller, until it is there; then 200 without a restart."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    ledger = mesh.start("ledger", INBOUND.format(app=port) + TIMEOUTS)
-    wire = mesh.connect(ledger.ports["inbound"])
-    answer = wire.ask("GET", "/any/x", mesh.bearer())
-    assert (answer.status, answer.reason) == (502, "upstream_down")
-    answer = wire.ask("POST", "/orders", mesh.bearer(), b"x" * 1000)
-    assert (answer.status, answer.reason, answer.closes) == (502, "upstream_down", False)
-    with socket.create_server(("127.0.0.1", port)) as server:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))  # it is ours, and refuses until we listen
+        ledger = mesh.start("ledger", INBOUND.format(app=server.getsockname()[1]) + TIMEOUTS)
+        wire = mesh.connect(ledger.ports["inbound"])
+        answer = wire.ask("GET", "/any/x", mesh.bearer())
+        assert (answer.status, answer.reason) == (502, "upstream_down")
+        answer = wire.ask("POST", "/orders", mesh.bearer(), b"x" * 1000)
+        assert (answer.status, answer.reason, answer.closes) == (502, "upstream_down", False)
+        server.listen()
         wire.send(b"GET /any/x HTTP/1.1\r\nHost: a\r\nTxn-Token: %b\r\n\r\n" % mesh.mint.token())
         connection, _ = server.accept()
         with connection:

@@ -20,6 +20,8 @@ import grpc
 from envoy.service.auth.v3 import external_auth_pb2 as auth
 from google.rpc import status_pb2
 
+from support.ports import free_port
+
 OPA = os.environ.get("OPA_BIN") or shutil.which("opa")
 """The program; None where it is not there."""
 
@@ -106,9 +108,7 @@ class OpaLike:
 def real_opa(folder: Path) -> Iterator[str]:
     """OPA itself with the rules above; the URL of its documents."""
     (folder / "mesh.rego").write_text(REGO)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         str(OPA),
         "run",

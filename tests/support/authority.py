@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support.ports import free_port
 from support.secrecy import listen_to
 from support.sidecar import wait_until
 
@@ -36,7 +37,7 @@ class RunningAuthority:
         self.folder = folder
         self.lines: list[str] = []
         listen_to(f"authority in {folder.name}", lambda: self.log)
-        self._begin()
+        self._begin("--listen", f"127.0.0.1:{free_port()}")
 
     def _begin(self, *options: str) -> None:
         self.process = subprocess.Popen(

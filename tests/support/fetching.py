@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import tempfile
 import time
@@ -128,14 +127,6 @@ def on(kind: EventLoop, test: Callable[[], Awaitable[None]]) -> None:
 
     with asyncio.Runner(loop_factory=lambda: new_loop(kind)) as runner:
         runner.run(main())
-
-
-def free_port() -> int:
-    """A port where nothing listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def server_context(ca: Authority, uri: str) -> ssl.SSLContext:

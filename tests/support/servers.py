@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from support.ports import free_port
 from support.sidecar import wait_until
 
 REQUIRED = "SVIDECAR_TCP_REQUIRED"
@@ -30,12 +31,6 @@ def program(name: str, package: str) -> str:
             pytest.fail(said)
         pytest.skip(said)
     return found
-
-
-def free_port() -> int:
-    """A port that nobody has now: these servers cannot take one and tell."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def answers(port: int) -> bool:

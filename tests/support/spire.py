@@ -7,7 +7,6 @@ The binaries are found in ``SPIRE_BIN`` (a folder) or on the PATH. Without them 
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from support.ports import free_port
 from support.sidecar import wait_until
 
 START_S = 30.0
@@ -74,20 +74,13 @@ def find(name: str) -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 class Spire:
     """One trust domain: its server, and an agent with the socket of the Workload API."""
 
     def __init__(self, folder: Path, domain: str) -> None:
         self.folder = folder
         self.domain = domain
-        self.names = {"folder": folder, "domain": domain, "port": _free_port(), "bundle_port": _free_port()}
+        self.names = {"folder": folder, "domain": domain, "port": free_port(), "bundle_port": free_port()}
         self._server_binary, self._agent_binary = find("spire-server"), find("spire-agent")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for name in ("server", "agent"):

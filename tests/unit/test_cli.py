@@ -1,12 +1,12 @@
 """The command line: verbs, where words go, exit codes."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.ports import refused_port
 from support.yaml_text import CONFIG, GOOD, OUTBOUND, WHO
 
 from proxy import __version__
@@ -192,9 +192,8 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 def test_wait_passes_its_options_on(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody listens there: 1 at once; a timeout that is none: 2."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/healthz/ready"
+    with refused_port() as port:
+        url = f"http://127.0.0.1:{port}/healthz/ready"
         assert main(["wait", "--url", url, "--timeout", "0"]) == FAILED
     assert "not ready" in capsys.readouterr().err
     assert _usage("wait", "--timeout", "-1") == USAGE

@@ -12,6 +12,7 @@ import pytest
 from support.agent import Agent, x509_response, x509_svid
 from support.mesh import INBOUND, ORDERS, Mesh, mesh_in
 from support.pki import Authority, der
+from support.ports import free_port
 
 OTHER = Authority.make("other.org")
 
@@ -54,11 +55,7 @@ def test_of_an_agent(tmp_path: Path) -> None:
 
 def test_of_a_sidecar_that_runs_and_of_its_files(mesh: Mesh) -> None:
     """What is held; once it has ended, what its files hold, and that is said."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     config = mesh.config("orders", INBOUND.format(app=1), admin=f"{{listen: 127.0.0.1:{port}}}")
     sidecar = mesh.run(config).wait_until_ready()
     code, out, _ = show("--config", str(config))

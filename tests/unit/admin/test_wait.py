@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from support.ports import refused_port
 
 from proxy.admin.health import Gate, Health
 from proxy.admin.wait import main
@@ -89,10 +90,8 @@ def test_timeout_0_looks_once(serve: Serve) -> None:
 
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """The address is named, for it may be the wrong one."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert main(["--url", f"http://127.0.0.1:{port}/", "--timeout", "0"]) == 1
+    with refused_port() as port:
+        assert main(["--url", f"http://127.0.0.1:{port}/", "--timeout", "0"]) == 1
     assert f"no answer from 127.0.0.1:{port}" in capsys.readouterr().err
 
 

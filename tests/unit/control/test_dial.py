@@ -14,7 +14,6 @@ from support.fetching import (
     answer,
     both,
     fetching,
-    free_port,
     mesh,
     on,
     scripted,
@@ -22,6 +21,7 @@ from support.fetching import (
     who,
 )
 from support.pki import Authority
+from support.ports import refused_port
 
 from proxy.control import dial
 from proxy.control.server import Request, Response
@@ -43,10 +43,10 @@ def test_nothing_listens(kind: EventLoop) -> None:
     """The message names the place."""
 
     async def test() -> None:
-        port = free_port()
-        async with fetching(kind=kind) as ask:
-            with pytest.raises(UpstreamDown, match=f"^nothing listens at 127.0.0.1:{port}$"):
-                await ask("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
+        with refused_port() as port:
+            async with fetching(kind=kind) as ask:
+                with pytest.raises(UpstreamDown, match=f"^nothing listens at 127.0.0.1:{port}$"):
+                    await ask("GET", f"http://127.0.0.1:{port}/", timeout_s=5)
 
     on(kind, test)
 

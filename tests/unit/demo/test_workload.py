@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.apps import App
+from support.ports import refused_port
 from support.tokens import TokenMint
 
 from proxy.demo.workload import MAX_BODY_BYTES, caller, transaction
@@ -91,9 +92,7 @@ def test_it_copies_token_and_trace_and_nothing_else() -> None:
 
 def test_a_next_hop_that_is_down_is_told() -> None:
     """As 502, and it serves on."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as sock:
-        port_of_nobody = sock.getsockname()[1]
-    with workload("ledger", str(port_of_nobody), "entries") as port:
+    with refused_port() as port_of_nobody, workload("ledger", str(port_of_nobody), "entries") as port:
         for _ in range(2):
             status, answer = ask(port, "GET", "/orders/7")
             assert (status, answer["next"]) == (502, {"error": "ledger gave no answer: ConnectionRefusedError"})

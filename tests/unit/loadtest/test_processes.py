@@ -33,6 +33,9 @@ def test_a_process_that_ends_says_why(tmp_path: Path) -> None:
         process.wait_for_port(free_ports(1)[0])
 
 
-def test_free_ports_are_different() -> None:
-    """Six ports for six listeners."""
-    assert len(set(free_ports(6))) == 6
+def test_free_ports_are_different_and_stay_free() -> None:
+    """Six ports for six listeners, none of which the kernel gives to somebody else in the meantime."""
+    ports = free_ports(6)
+    assert len(set(ports)) == 6
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not set(ports) & set(range(first, last + 1))

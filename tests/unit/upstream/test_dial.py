@@ -12,6 +12,7 @@ import pytest
 from support.mesh import load_svid
 from support.mtls import store_of, take
 from support.pki import Authority, Svid
+from support.ports import refused_port
 
 from proxy.errors import NotReady, UpstreamDown, UpstreamTimeout, UpstreamUntrusted
 from proxy.http1.limits import Limits
@@ -121,11 +122,10 @@ async def test_somebody_else(world: World, uri: str) -> None:
 
 async def test_nobody(world: World) -> None:
     """A port without a listener, a name without an address."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    for endpoint in (_endpoint(port), _endpoint(80, host="nowhere.invalid")):
-        with pytest.raises(UpstreamDown):
-            await world.dialer.dial(endpoint, Limits(), 5)
+    with refused_port() as port:
+        for endpoint in (_endpoint(port), _endpoint(80, host="nowhere.invalid")):
+            with pytest.raises(UpstreamDown):
+                await world.dialer.dial(endpoint, Limits(), 5)
     assert world.results == [], "there was no handshake"
 
 

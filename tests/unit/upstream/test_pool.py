@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from support.apps import RawApp, answering
+from support.ports import refused_port
 
 from proxy.errors import UpstreamDown, UpstreamOverloaded, UpstreamReset
 from proxy.http1.limits import Limits
@@ -161,17 +162,16 @@ async def test_one_more_than_may_be(app: RawApp) -> None:
 
 async def test_what_could_not_be_opened_takes_no_place() -> None:
     """Refused connections and cancelled dials."""
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    pool = _pool(port, max_connections=1)
-    for _ in range(3):
-        with pytest.raises(UpstreamDown):
-            await pool.open()
-    dialing = asyncio.get_running_loop().create_task(pool.open())
-    await asyncio.sleep(0)
-    dialing.cancel()
-    await asyncio.wait((dialing,))
-    assert pool.ledger.open == 0
+    with refused_port() as port:
+        pool = _pool(port, max_connections=1)
+        for _ in range(3):
+            with pytest.raises(UpstreamDown):
+                await pool.open()
+        dialing = asyncio.get_running_loop().create_task(pool.open())
+        await asyncio.sleep(0)
+        dialing.cancel()
+        await asyncio.wait((dialing,))
+        assert pool.ledger.open == 0
 
 
 async def test_a_retired_pool_keeps_nothing(app: RawApp) -> None:

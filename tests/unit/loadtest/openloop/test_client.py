@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.ports import refused_port
 
 from loadtest.openloop.account import Report
 from loadtest.openloop.client import CannotConnect, Client
@@ -218,8 +219,7 @@ def test_a_server_that_goes_away_fails_each_request() -> None:
 
 def test_nobody_there() -> None:
     """Told before anything is measured."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        target = Target.parse(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+    with refused_port() as port:
+        target = Target.parse(f"http://127.0.0.1:{port}/")
         with pytest.raises(CannotConnect, match="2 of 2 connections"), Client(target, 2):
             pass

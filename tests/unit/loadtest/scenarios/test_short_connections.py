@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.ports import refused_port
 
 from loadtest import material
 from loadtest.scenarios.short_connections import Caller
@@ -83,8 +84,7 @@ def test_each_way_is_what_it_says(door: Door, trust: material.Material) -> None:
 
 def test_nobody_there_is_a_failure(trust: material.Material) -> None:
     """It is never taken for a refusal."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        caller = Caller(unused.getsockname()[1], trust)
+    with refused_port() as port:
+        caller = Caller(port, trust)
         assert caller.call(0).startswith("failed")
         assert caller.call(37).startswith("failed")
