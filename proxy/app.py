@@ -211,7 +211,7 @@ class Sidecar:
 
     def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None, RawPorts]:
         trust_domain, patience_s = self.settings.identity.trust_domain, self.settings.tls.handshake_timeout_s
-        raw = RawPorts(runtime, self.store, self.transactions.service, self.dialer, patience_s)
+        raw = RawPorts(runtime, self.store, self.transactions.service, self.dialer, patience_s, self.revocations.screen)
         raw.add(self.settings.tcp, trust_domain)
         settings = self.settings.outbound
         if settings is None:

@@ -25,6 +25,7 @@ from proxy.net.cut import reset
 from proxy.net.deadlines import NEVER
 from proxy.observe.catalog import Direction
 from proxy.policy.destinations import Destination, Destinations
+from proxy.policy.screen import Screen
 from proxy.tokens.tts import TokenService
 from proxy.upstream.pool import Pool
 
@@ -40,12 +41,18 @@ class RawOutbound:
     direction: Direction = "outbound"
 
     def __init__(
-        self, store: IdentityStore, destinations: Destinations, service: TokenService | None, pool: Pool
+        self,
+        store: IdentityStore,
+        destinations: Destinations,
+        service: TokenService | None,
+        pool: Pool,
+        screen: Screen,
     ) -> None:
         self.store = store
         self.destinations = destinations
         self.service = service
         self.pool = pool
+        self.screen = screen
         self.told_at = -NEVER
 
     @property
@@ -76,6 +83,7 @@ class RawOutboundConnection(Downstream):
         """Take the app's connection, and begin."""
         identity = self._door.store.current
         self.account.local = str(identity.svid.spiffe_id) if identity is not None else None
+        self.account.policy = self._door.destinations.version
         super().connection_made(transport)
         name = self._door.destination.name.encode()
         head = RequestHead(b"CONNECT", name, name, 1, [], {})
@@ -98,6 +106,9 @@ class RawOutboundConnection(Downstream):
                     if found is not None:
                         self.listener.follow_up(self, exchange, found)
                     return
+                if door.screen.active:
+                    door.screen.check(found)
+                exchange.carried = found
                 own.append(b"Txn-Token: " + found)
             exchange.offer = write_head(b"CONNECT " + name + b" HTTP/1.1", own)
         except ProxyError as error:

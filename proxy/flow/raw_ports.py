@@ -8,6 +8,7 @@ from proxy.flow.runtime import Runtime
 from proxy.flow.settings import TcpSettings
 from proxy.identity.store import IdentityStore
 from proxy.policy.compile import compile_destinations
+from proxy.policy.screen import Screen
 from proxy.tokens.tts import TokenService
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
@@ -24,6 +25,7 @@ class RawPorts:
         service: TokenService | None,
         dialer: Dialer,
         handshake_timeout_s: float,
+        screen: Screen,
     ) -> None:
         self.listeners: list[Listener] = []
         self._runtime = runtime
@@ -31,6 +33,7 @@ class RawPorts:
         self._service = service
         self._dialer = dialer
         self._handshake_timeout_s = handshake_timeout_s
+        self._screen = screen
 
     def add(self, settings: Sequence[TcpSettings], trust_domain: str) -> None:
         """Make the listeners; none of them listens yet."""
@@ -44,7 +47,7 @@ class RawPorts:
                 self._runtime.deadlines,
                 self._runtime.clock,
             )
-            door = RawOutbound(self._store, destinations, self._service, pool)
+            door = RawOutbound(self._store, destinations, self._service, pool, self._screen)
             self.listeners.append(Listener(self._runtime, port.listener, door, self._handshake_timeout_s))
 
     @property

@@ -360,3 +360,18 @@ def test_what_is_revoked_ends_the_tunnel(
         assert time.monotonic() - began < 1
     finally:
         assert path.db.post("/revocations/lift", {"id": json.loads(body)["id"]})[0] == 200
+
+
+def test_what_the_callers_sidecar_knows_is_revoked_ends_its_tunnel(mesh: Mesh, path: Path, recorder: Recorder) -> None:
+    """The sidecar that asked for the token holds its own tunnels to it, whatever the other one has been told."""
+    tunnel = path.connect().send(b"first")
+    wait_until(lambda: recorder.bytes.endswith(b"first"), "the bytes of the client")
+    recorder.received.clear()
+    status, body = path.edge.post("/revocations", {"sub": str(mesh.mint.claims()["sub"])})
+    assert status == 201, body
+    try:
+        began = time.monotonic()
+        assert tunnel.ends()
+        assert time.monotonic() - began < 1
+    finally:
+        assert path.edge.post("/revocations/lift", {"id": json.loads(body)["id"]})[0] == 200
