@@ -24,8 +24,7 @@ observe      metrics, access log, audit, trace context
 workload_api the SPIFFE Workload API: its messages, its endpoint, a client
 http1        the sans-IO codec of HTTP/1.1: bytes in, events out
 net          the loop, tasks, deadlines, listening sockets
-errors       one class per reason; connection_refusals is its first part
-reason       what all of them have in common
+errors       one class per reason
 ============ =========================================================================================
 
 A request passes, in this order: ``flow/inbound.py`` or ``flow/outbound.py``. Open one of these first.

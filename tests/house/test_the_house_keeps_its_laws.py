@@ -41,7 +41,7 @@ def test_a_file_is_read_in_one_sitting(path: Path) -> None:
 
 
 def test_every_reason_is_answered_or_ends_a_connection() -> None:
-    """Who adds a class to errors.py is sent to the table of answers."""
+    """Who adds a class to proxy/errors is sent to the table of answers."""
     assert RESCUES.keys() | CONNECTION_ONLY == REASONS.keys()
 
 

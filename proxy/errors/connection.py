@@ -1,6 +1,6 @@
-"""Why a connection was refused: the part of ``errors`` that ends it before a byte of it reaches the app."""
+"""Why a connection was refused, before a byte of it reached the app."""
 
-from proxy.reason import ProxyError
+from proxy.errors.reason import ProxyError
 
 
 class ConnectionRefusal(ProxyError, group=True):

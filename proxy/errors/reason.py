@@ -1,4 +1,4 @@
-"""What every class of ``errors`` is: a refusal with a reason, on one side, noted when its class is made."""
+"""What all of them are: a refusal with a reason, on one side, noted when its class is made."""
 
 import re
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Side(StrEnum):
 
 
 REASONS: dict[str, type["ProxyError"]] = {}
-"""Every reason with its class, in the order in which they stand in ``errors``."""
+"""Every reason with its class, in the order in which ``errors`` imports them."""
 
 
 class ProxyError(Exception):
