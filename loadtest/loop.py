@@ -126,26 +126,27 @@ async def _run(folder: Path, *, rules: int, profile: bool, audit: bool) -> None:
     sidecar = Sidecar(settings, asyncio.get_running_loop())
     sidecar.source.begin()
     await sidecar.keys.load()
-    if sidecar.inbound is None or sidecar.outbound is None or sidecar.inbound_door is None:
+    doors = sidecar.doors
+    if doors.inbound is None or doors.outbound is None or doors.inbound_door is None or doors.outbound_door is None:
         raise SystemExit("the configuration of this benchmark has both directions")
     head = b"Host: orders\r\nUser-Agent: python-httpx/0.28.1\r\nAccept: */*\r\nAccept-Encoding: gzip, deflate\r\n"
     trace = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
     request = b"GET /orders/17 HTTP/1.1\r\n" + head + trace + b"Txn-Token: " + material.token.encode() + b"\r\n\r\n"
-    outbound = OutboundConnection(sidecar.outbound, sidecar.outbound_door)  # type: ignore[arg-type]  # both are there
+    outbound = OutboundConnection(doors.outbound, doors.outbound_door)
     outbound.connection_made(Counting())
-    destination = sidecar.outbound_door.destinations.permit(b"orders").destination  # type: ignore[union-attr]
-    pool = sidecar._pools.of(destination)  # type: ignore[arg-type]  # noqa: SLF001 - a benchmark looks inside
+    destination = doors.outbound_door.destinations.permit(b"orders").destination
+    pool = doors.pools.of(destination)  # type: ignore[arg-type]  # it is there
     egress = _time(outbound, _upstream(pool, time.monotonic), request)
-    inbound = InboundConnection(sidecar.inbound, sidecar.inbound_door)
+    inbound = InboundConnection(doors.inbound, doors.inbound_door)
     peer_id = SpiffeId.parse("spiffe://example.org/edge")
     peer = Peer(
         spiffe_id=peer_id, uri=str(peer_id), certificate_sha256="0" * 64, serial=1, not_after=time.time() + 3600
     )
-    inbound._grant = admit(sidecar.inbound_door.policy, peer, peer.not_after)  # noqa: SLF001
+    inbound._grant = admit(doors.inbound_door.policy, peer, peer.not_after)  # noqa: SLF001
     inbound._forwarded_client_cert = b"X-Forwarded-Client-Cert: By=a;Hash=b;URI=c"  # noqa: SLF001
     Downstream.connection_made(inbound, Counting())
     via = request[:-2] + b"Via: 1.1 svidecar-out-00000000\r\n\r\n"
-    ingress = _time(inbound, _upstream(sidecar.inbound_door.pool, time.monotonic), via)
+    ingress = _time(inbound, _upstream(doors.inbound_door.pool, time.monotonic), via)
     for name, one in (("egress", egress), ("ingress", ingress)):
         least, ratio = measure(one)
         sys.stdout.write(f"{name:8} {least:6.2f} us of Python an exchange, {ratio:5.2f} x the yardstick\n")

@@ -140,12 +140,12 @@ async def measure(federated: int, rotations: int = ROTATIONS) -> Cost:
         before, of_all = time.thread_time(), time.process_time()
         watch.begin()
         await _take(sidecar, message)
-        sidecar.contexts.server()
+        sidecar.foundation.contexts.server()
         spent, longest = time.thread_time() - before, watch.longest_s
         figures.append((spent, longest, time.process_time() - of_all - spent))
         watch.end()
         await asyncio.sleep(0.001)
-    if (generations := sidecar.contexts.generations()) != 1:
+    if (generations := sidecar.foundation.contexts.generations()) != 1:
         raise SystemExit(f"{generations} generations are alive, though nobody is connected")
     await sidecar.close()
     loop, held, beside = ([1e3 * value for value in column] for column in zip(*figures[WARM_UP:], strict=True))
@@ -161,9 +161,9 @@ async def measure(federated: int, rotations: int = ROTATIONS) -> Cost:
 
 async def _take(sidecar: Sidecar, message: bytes) -> None:
     """As ``identity.sources.workload_api`` does it."""
-    given = read_response(decode(X509SVIDResponse, message), OWN, "", time.time(), sidecar.store.trusted)
-    if not sidecar.store.holds(given.svid, given.bundles):
-        await sidecar.store.renew(given.svid, given.bundles, time.time())
+    given = read_response(decode(X509SVIDResponse, message), OWN, "", time.time(), sidecar.foundation.store.trusted)
+    if not sidecar.foundation.store.holds(given.svid, given.bundles):
+        await sidecar.foundation.store.renew(given.svid, given.bundles, time.time())
 
 
 def main() -> int:

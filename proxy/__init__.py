@@ -6,7 +6,7 @@ The map of the house, from the street to the cellar. Imports point down only (``
 cli          the verbs of ``svidecar``
 demo         ``svidecar demo``: three workloads, their sidecars, and what happens to good and bad calls
 supervisor   the life of a process: signals, reload, drain
-app          the composition root: the only file that knows every room
+app          the composition root: the only room that knows every room
 config       one YAML, read into the frozen Settings of each room, every error at once
 authority    the embedded trust domain: CA, Workload API, Transaction Token Service
 federation   bundles of foreign trust domains, from their bundle endpoints

@@ -21,19 +21,19 @@ def reload(sidecar: Sidecar, config_path: Path) -> None:
 
     The source of the identity is asked anew where it was given up, whatever the file holds.
     """
-    sidecar.access_log.reopen()
+    sidecar.foundation.access_log.reopen()
     sidecar.source.ask_anew()
     try:
         settings = load(config_path, os.environ)
     except (ConfigInvalid, OSError) as error:
-        sidecar.metrics.reload("failed").inc()
+        sidecar.foundation.metrics.reload("failed").inc()
         _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
         return
     fixed = _changed(sidecar.settings, settings) - LIVE
     if fixed:
         _log.warning("reload: %s changed, which needs a restart", ", ".join(sorted(fixed)))
     sidecar.take(settings.policy, settings.destinations)
-    sidecar.metrics.reload("ok").inc()
+    sidecar.foundation.metrics.reload("ok").inc()
     _log.info("reload: %d rules, %d destinations", len(settings.policy.rules), len(settings.destinations))
 
 

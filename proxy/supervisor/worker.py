@@ -91,9 +91,10 @@ async def _end(sidecar: Sidecar, end_now: asyncio.Event) -> int:
     _log.info("ending: within %g s, or at once with a second signal", settings.shutdown_grace_s)
     sidecar.begin_drain()
     until = time.monotonic() + settings.shutdown_grace_s
-    if not await _ended([sidecar.inbound], 0, until, end_now):
+    doors = sidecar.doors
+    if not await _ended([doors.inbound], 0, until, end_now):
         return _forced(sidecar)
-    if not await _ended([sidecar.outbound, *sidecar.raw.listeners], settings.shutdown_quiet_s, until, end_now):
+    if not await _ended([doors.outbound, *doors.raw.listeners], settings.shutdown_quiet_s, until, end_now):
         return _forced(sidecar)
     return 0
 
@@ -116,7 +117,6 @@ async def _ended(maybe: Sequence[Listener | None], quiet_s: float, until: float,
 
 
 def _forced(sidecar: Sidecar) -> int:
-    listeners = (sidecar.inbound, sidecar.outbound, *sidecar.raw.listeners)
-    cut = sum(listener.in_flight for listener in listeners if listener is not None)
+    cut = sum(listener.in_flight for _, listener in sidecar.doors.listeners())
     _log.warning("ended by force: %d requests were cut", cut)
     return 1 if cut else 0

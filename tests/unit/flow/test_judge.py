@@ -47,13 +47,14 @@ class Judged:
             text = text.replace(old, new)
         self.sidecar = Sidecar(load_text(text, folder, {}), asyncio.get_running_loop())
         self.sidecar.source.begin()
-        assert self.sidecar.inbound is not None
-        assert self.sidecar.inbound_door is not None
-        self.door = self.sidecar.inbound_door
+        doors = self.sidecar.doors
+        assert doors.inbound is not None
+        assert doors.inbound_door is not None
+        self.door = doors.inbound_door
         self.now = time.time()
         self.until = self.now + UNTIL_S
         self.peer = identify([*CA.svid("spiffe://example.org/edge").chain_der, self.anchor], self.bundles, self.now)
-        self.connection = InboundConnection(self.sidecar.inbound, self.door)
+        self.connection = InboundConnection(doors.inbound, self.door)
         self.connection._grant = admit(self.door.policy, self.peer, self.until)
         self.transport = Closing()
         Downstream.connection_made(self.connection, self.transport)
@@ -62,7 +63,7 @@ class Judged:
     @property
     def bundles(self) -> Bundles:
         """Those that the sidecar holds."""
-        return self.sidecar.store.trusted
+        return self.sidecar.foundation.store.trusted
 
     @property
     def anchor(self) -> bytes:
