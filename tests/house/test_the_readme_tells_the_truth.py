@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from support.yaml_text import problems
 
-from proxy import cli
 from proxy.admin.health import Gate
+from proxy.cli.options import parser
 from proxy.config.schema import SIDECAR
 from proxy.config.shape import Key, ListOf, Record, Section, default_of
 from proxy.config.value import Value
@@ -138,9 +138,9 @@ def test_every_metric() -> None:
     assert rows("Metrics") == expected
 
 
-def verbs(parser: argparse.ArgumentParser, above: str = "svidecar") -> Iterator[str]:
+def verbs(of: argparse.ArgumentParser, above: str = "svidecar") -> Iterator[str]:
     """Give every verb of the command line."""
-    for action in parser._actions:
+    for action in of._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
                 found = list(verbs(below, f"{above} {name}"))
@@ -149,7 +149,7 @@ def verbs(parser: argparse.ArgumentParser, above: str = "svidecar") -> Iterator[
 
 def test_every_verb() -> None:
     """Each stands in the chapter of the command line, in the order of ``--help``."""
-    expected = list(verbs(cli._parser()))
+    expected = list(verbs(parser()))
     assert "svidecar config schema" in expected
     assert [
         " ".join(row.split("`")[1].split()[: len(verb.split())])
@@ -189,7 +189,7 @@ def test_every_claim_has_its_test_and_every_test_its_claim() -> None:
 
 def test_nothing_is_promised_by_verbs_that_are_not_there() -> None:
     """A command line in a block of the shell uses a verb that exists."""
-    known = {verb.split()[1] for verb in verbs(cli._parser())}
+    known = {verb.split()[1] for verb in verbs(parser())}
     used = {word for block in blocks("sh") for word in re.findall(r"\bsvidecar ([a-z]+)", block)}
     assert used
     assert used <= known
