@@ -10,6 +10,7 @@ from typing import Final
 
 from proxy.errors import ProxyError, UpstreamReset
 from proxy.flow.account import Account, Facts
+from proxy.flow.answer import answer_head
 from proxy.flow.hold import CONTINUE, Hold
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
@@ -214,35 +215,19 @@ class Exchange(Facts):
             upstream.uses = -1  # not to be lent again
         self.answered = True
         self.status = answer.status
-        if answer.length == 0:
+        length = answer.length
+        if length == 0:
             self.answer_done = True
-        elif answer.length and answer.length > 0 and self.keep:  # nearly every answer
+        elif length and length > 0 and self.keep:  # nearly every answer
             if answer.plain is None:
-                answer.plain = self._written(answer)
+                answer.plain = answer_head(answer, self.head, keep=True)
             pieces.append(answer.plain)
             return True
-        pieces.append(self._written(answer))
+        elif length is CHUNKED or length == UNTIL_CLOSE:
+            self._chunk_answer = self.head.version == 1
+            self.keep = self.keep and self._chunk_answer
+        pieces.append(answer_head(answer, self.head, keep=self.keep))
         return True
-
-    def _written(self, answer: ResponseHead) -> bytes:
-        """Write the head of a final answer anew. ``plain`` answers depend on nothing but the answer."""
-        lines = answer.lines.copy()
-        if b"via" in answer.held:
-            lines.extend([b"Via: " + value for value in answer.held[b"via"]])
-        length = answer.length
-        if length is CHUNKED or length == UNTIL_CLOSE:
-            if self.head.version == 1:
-                self._chunk_answer = True
-                lines.append(b"Transfer-Encoding: chunked")
-            else:
-                self.keep = False
-        elif length:
-            lines.append(b"Content-Length: %d" % length)
-        else:
-            self._bodiless(answer, lines)
-        if not self.keep:
-            lines.append(b"Connection: close")
-        return write_head(answer.first_line, lines)
 
     def _interim(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
         if answer.status == 101:
@@ -252,13 +237,6 @@ class Exchange(Facts):
         if self.head.version == 1:  # never to HTTP/1.0 (RFC 9110 section 15.2)
             pieces.append(write_head(answer.first_line, answer.lines))
         return True
-
-    def _bodiless(self, answer: ResponseHead, lines: list[bytes]) -> None:
-        if self.head.method != b"HEAD" and answer.status != 304:
-            if answer.status != 204:
-                lines.append(b"Content-Length: 0")
-        elif b"content-length" in answer.held:  # what a GET would have had (RFC 9110 section 8.6)
-            lines.append(b"Content-Length: " + answer.held[b"content-length"][0])
 
     def _answer_end(self, end: EndOfMessage, pieces: list[bytes]) -> None:
         self.answer_done = True
