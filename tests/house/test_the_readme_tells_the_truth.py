@@ -1,4 +1,4 @@
-"""README.md is held to the code: its tables are those that the code would write, and what it names is there.
+"""README.md and its pages are held to the code: their tables are those that it would write, what they name is there.
 
 Where a table differs, the failing test shows the line to put in.
 """
@@ -6,6 +6,7 @@ Where a table differs, the failing test shows the line to put in.
 import argparse
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,25 +26,33 @@ from proxy.observe.table import TABLE
 from proxy.supervisor.reload import LIVE
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-OF_TESTS = (ROOT / "tests/README.md").read_text()
+FOLDERS = ("config", "proxy", "tests", "loadtest")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in (ROOT / "README.md", *(page for folder in FOLDERS for page in sorted((ROOT / folder).rglob("*.md"))))
+}
+"""Every page, under its path."""
 
 
-def chapter(title: str) -> str:
-    """Give the text under a heading, up to the next one of the same level."""
-    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"README.md has no chapter {title}"
+def chapter(page: str, title: str) -> str:
+    """Give the text under a heading of a page, up to the next one of the same level."""
+    found = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGES[page], re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{page} has no chapter {title}"
     return found[1]
 
 
-def rows(title: str) -> list[str]:
-    """Give the rows of the tables of a chapter whose first cell is code."""
-    return [line for line in chapter(title).splitlines() if line.startswith("| `")]
+def rows(text: str) -> list[str]:
+    """Give the rows of the tables whose first cell is code."""
+    return [line for line in text.splitlines() if line.startswith("| `")]
 
 
 def blocks(language: str) -> list[str]:
-    """Give the code blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """Give the code blocks of one language on all pages."""
+    return [
+        block
+        for text in PAGES.values()
+        for block in re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    ]
 
 
 # ---- configuration
@@ -91,12 +100,12 @@ def test_every_key_of_the_yaml() -> None:
     """Path, default, bounds and meaning of each, in the order of the schema; and no key that is not there."""
     expected = [f"| `{path}` | {default(key)} | {key.about} |" for path, key in keys(SIDECAR)]
     assert len(expected) > 60
-    assert rows("Configuration") == expected
+    assert rows(chapter("config/README.md", "Every key")) == expected
 
 
 def test_the_example_is_a_configuration() -> None:
     """The YAML blocks of a sidecar load, and the one that claims to be a file is that file."""
-    assert (ROOT / "config/orders.yaml").read_text() in blocks("yaml")
+    assert f"```yaml\n{(ROOT / 'config/orders.yaml').read_text()}```\n" in chapter("README.md", "In a pod")
     examples = [block for block in blocks("yaml") if "trust_domain:" in block]
     assert examples
     for example in examples:
@@ -104,9 +113,11 @@ def test_the_example_is_a_configuration() -> None:
 
 
 def test_what_a_reload_takes() -> None:
-    """README says which keys change without a restart."""
+    """The keys that change without a restart."""
     assert {"policy", "destinations"} == LIVE
-    assert "`policy`, `allow_ambiguous` and `outbound.destinations`" in " ".join(README.split())
+    assert "`policy`, `allow_ambiguous` and `outbound.destinations`" in " ".join(
+        chapter("config/README.md", "Reload").split()
+    )
 
 
 # ---- reasons, metrics, verbs
@@ -119,7 +130,7 @@ def meaning(error: type[Exception]) -> str:
 
 def test_every_reason() -> None:
     """Each with its status, or with the end of the connection, and its meaning; and no reason that is not there."""
-    table = {row.split(" | ")[0].strip("| `"): row for row in rows("Refusals")}
+    table = {row.split(" | ")[0].strip("| `"): row for row in rows(PAGES["proxy/errors/README.md"])}
     assert list(table) == list(REASONS)
     for reason, error in REASONS.items():
         status = "-" if reason in CONNECTION_ONLY else str(RESCUES[reason].status)
@@ -135,7 +146,7 @@ def test_every_metric() -> None:
         f"{', '.join([*metric.labels, *(name for name, _ in metric.constants)])} | {metric.help} |"
         for metric in TABLE
     ]
-    assert rows("Metrics") == expected
+    assert rows(chapter("proxy/observe/README.md", "Metrics")) == expected
 
 
 def verbs(of: argparse.ArgumentParser, above: str = "svidecar") -> Iterator[str]:
@@ -153,38 +164,81 @@ def test_every_verb() -> None:
     assert "svidecar config schema" in expected
     assert [
         " ".join(row.split("`")[1].split()[: len(verb.split())])
-        for row, verb in zip(rows("Verbs"), expected, strict=True)
+        for row, verb in zip(rows(chapter("README.md", "Verbs")), expected, strict=True)
     ] == expected
 
 
 @pytest.mark.parametrize("port", ["15000", "15001", "15006", "15020", "15021"])
 def test_every_port(port: str) -> None:
     """Each stands in the table of ports."""
-    assert f"| {port} |" in chapter("In a pod")
+    assert f"| {port} |" in chapter("README.md", "In a pod")
+
+
+def test_every_part_that_is_not_ours() -> None:
+    """What is installed with us stands in the table of parts, and nothing else."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = {
+        re.split(r"[^\w-]", each)[0] for each in (*project["dependencies"], *project["optional-dependencies"]["when"])
+    }
+    told = re.findall(r"^\| (?!part |---)([\w-]+) \|", chapter("README.md", "Parts"), re.MULTILINE)
+    assert sorted(told) == sorted(installed)
 
 
 # ---- what is named is there
 
 
 def test_files_that_are_named() -> None:
-    """A path of this project in the two READMEs is one."""
-    named = set(re.findall(r"\b(?:proxy|tests|config|loadtest)/[A-Za-z0-9_./-]*[A-Za-z0-9_]", README + OF_TESTS))
+    """A path of this project on a page is one."""
+    text = "".join(PAGES.values())
+    named = set(re.findall(r"(?<![/.\w-])(?:proxy|tests|config|loadtest)/[A-Za-z0-9_./-]*[A-Za-z0-9_]", text))
     assert any(name.startswith("tests/e2e/") for name in named)
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
+def anchors(text: str) -> set[str]:
+    """Give what a link may name after ``#``: the headings, in lower case, with hyphens for blanks and without signs."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(page: str) -> list[tuple[str, str]]:
+    """Give the links of a page to others and to itself: the path from the root, and the anchor."""
+    found = re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", PAGES[page])
+    folder = (ROOT / page).parent
+    return [
+        ((folder / path).resolve().relative_to(ROOT).as_posix() if path else page, anchor) for path, anchor in found
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    """To a file of this project, and where it names a heading, to one that is there."""
+    broken = [
+        f"{path}#{anchor}"
+        for path, anchor in links(page)
+        if not (ROOT / path).is_file() or (anchor and anchor not in anchors(PAGES[path]))
+    ]
+    assert broken == []
+
+
+def test_every_page_is_found_from_the_first() -> None:
+    """The list in README.md has each of them; results of measurements are found from loadtest."""
+    listed = {path for path, _ in re.findall(r"\]\(([^)#]+)(#[^)]*)?\)", chapter("README.md", "Further pages"))}
+    assert listed == {page for page in PAGES if page.endswith("/README.md")}
+
+
 def claim(path: Path) -> str:
-    """Give the first line of a file's docstring, as README says it: without where it stands in specs and laws."""
+    """Give the first line of a file's docstring, as the page says it: without where it stands in specs and laws."""
     docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
     plain = re.sub(r" \((?:laws?|specs) [^)]*\)", "", docstring.splitlines()[0])
     return plain.replace("``", "`")
 
 
 def test_every_claim_has_its_test_and_every_test_its_claim() -> None:
-    """The end-to-end files are the claims: each stands in README, in its own words."""
+    """The end-to-end files are the claims: each stands in their page, in its own words."""
     files = sorted((ROOT / "tests/e2e").glob("test_*.py"))
     assert len(files) > 10
-    assert rows("Claims") == [f"| `tests/e2e/{path.name}` | {claim(path)} |" for path in files]
+    assert rows(PAGES["tests/e2e/README.md"]) == [f"| `tests/e2e/{path.name}` | {claim(path)} |" for path in files]
 
 
 def test_nothing_is_promised_by_verbs_that_are_not_there() -> None:
@@ -198,12 +252,12 @@ def test_nothing_is_promised_by_verbs_that_are_not_there() -> None:
 def test_gates_of_readiness() -> None:
     """Each gate that a probe may name stands in README."""
     for gate in Gate:
-        assert f"`{gate}`" in chapter("In a pod"), gate
+        assert f"`{gate}`" in chapter("README.md", "In a pod"), gate
 
 
 def test_the_number_of_cases_of_the_demo() -> None:
-    """The table in README is of the demo as it is."""
-    printed = chapter("What the demo shows")
+    """What README shows is the demo as it is."""
+    printed = chapter("README.md", "What the demo shows")
     assert f"All {len(CASES)} cases ended as they should." in printed
     for case in CASES:
         assert f"  {case.name} " in printed, case.name
@@ -214,7 +268,7 @@ def test_the_number_of_cases_of_the_demo() -> None:
 
 def cases() -> Iterator[tuple[str, list[int]]]:
     """Give each row: its folders, and its numbers: cases, as published, otherwise, not applicable."""
-    for line in OF_TESTS.splitlines():
+    for line in PAGES["tests/README.md"].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if len(cells) == 7 and cells[2].isdigit():
             yield cells[0], [int(cell) for cell in cells[2:6]]

@@ -1,4 +1,4 @@
-"""A second reading of DESIGN.md and README: judges a request by the YAML, slowly, with no code of the sidecar.
+"""A second reading of DESIGN.md and the pages: judges a request by the YAML, slowly, with no code of the sidecar.
 
 It goes through all rules for each request, and reads paths by taking them apart with plain Python. It knows as much as
 the table of decisions needs, and refuses to judge what it does not know.
