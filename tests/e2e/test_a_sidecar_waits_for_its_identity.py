@@ -120,10 +120,9 @@ def _serves_nobody(mesh: Mesh, edge: Sidecar, app: RawApp) -> None:
 
 def test_an_svid_that_ends_while_serving(mesh: Mesh, app: RawApp) -> None:
     """Its source has stopped: no longer ready and it says so, no request passes any more; a new one heals it."""
-    mesh.svids["brief"] = mesh.ca.svid("spiffe://example.org/brief", lifetime_s=4)
-    folder = mesh.folder / "brief"
-    write_svid(folder, mesh.svids["brief"], mesh.ca)
     brief = mesh.start("brief", INBOUND.format(app=app.port))
+    mesh.svid("brief", lifetime_s=5)
+    wait_until(lambda: brief.metric("svidecar_svid_rotations_total") == 1, "the one that ends soon")
     wire = mesh.connect(brief.ports["inbound"])
     assert wire.ask("GET", "/orders/1", mesh.bearer()).status == 200
     wait_until(lambda: not brief.ready, "not ready")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from support.events import AUDIENCE, ISSUER, OWN, RISC, EventMint
 from support.mesh import INBOUND, Mesh, mesh_in
-from support.sidecar import Sidecar, wait_until
+from support.sidecar import SOON_S, Sidecar, wait_until
 from support.transmitter import SPIFFE_ID, Transmitter
 
 ALICE = {"subject": {"format": "iss_sub", "iss": ISSUER, "sub": "alice"}}
@@ -49,10 +49,8 @@ def test_by_poll(mesh: Mesh) -> None:
     bad = mint().event(OWN + "revoked", {"txn": ""}, jti="bad")
     unknown = EventMint(time.time(), mint().mint.forger()).revoked(txn="task-2")
     idp.waiting |= {"bad": bad.decode(), "unknown": unknown.decode(), "renamed": mint().revoked(txn="t").decode()}
-    began = time.monotonic()
     idp.waiting["good"] = mint().event(OWN + "transaction-ended", {"txn": "task-1"}, jti="good").decode()
-    wait_until(lambda: wire.ask("GET", "/any/1", doomed).reason == "token_revoked", "the task has ended", 2)
-    assert time.monotonic() - began < 2
+    wait_until(lambda: wire.ask("GET", "/any/1", doomed).reason == "token_revoked", "the task has ended", SOON_S)
     wait_until(lambda: set(idp.waiting) == {"unknown"}, "all but one are acknowledged")
     assert {jti: why["err"] for jti, why in idp.refused.items()} == {
         "bad": "invalid_request",
@@ -125,7 +123,7 @@ def test_a_feed_that_falls_silent(mesh: Mesh) -> None:
     """After max_age no token passes, until it is heard again."""
     idp = Transmitter(mesh)
     orders = start(
-        mesh, f', poll: "{idp.url}", spiffe_id: {SPIFFE_ID}, interval: 100ms', ", max_age: 1s"
+        mesh, f', poll: "{idp.url}", spiffe_id: {SPIFFE_ID}, interval: 100ms', ", max_age: 3s"
     ).wait_until_ready()
     wire = mesh.connect(orders.ports["inbound"])
     wait_until(lambda: wire.ask("GET", "/any/1", mesh.bearer()).status == 200, "it is heard")

@@ -23,6 +23,7 @@ from support import pki
 from support.apps import App
 from support.authority import RunningAuthority, call, running_authority
 from support.mesh import Mesh, load_svid, outbound
+from support.ports import free_port
 from support.sidecar import Sidecar, wait_until
 from support.wire import Wire
 
@@ -256,13 +257,13 @@ def test_a_new_bundle_is_taken_and_an_endpoint_that_is_gone_changes_nothing(
     """A root that is published no more proves nobody, on open connections too; without an answer the last good stays."""
     a, _ = domains
     by_web = f"certificate: {web}/localhost.pem, key: {web}/localhost_key.pem"
+    port = free_port()
     config = (
-        HINT + f"listen: 127.0.0.1:0\nbundle_endpoint: {{listen: '127.0.0.1:PORT', profile: https_web, {by_web}}}\n"
+        HINT + f"listen: 127.0.0.1:0\nbundle_endpoint: {{listen: '127.0.0.1:{port}', profile: https_web, {by_web}}}\n"
     )
     name = "third.org"
-    with running_authority(tmp_path / "one", config.replace("PORT", "0"), name) as one:
-        third = Domain(name, one)
-        old, port = third.ca, third.bundles_at
+    with running_authority(tmp_path / "one", config, name) as one:
+        old = Domain(name, one).ca
         identity = f"{{{a.files('orders')}, federation: [{{trust_domain: {name}, url: 'https://localhost:{port}/'}}]}}"
         yaml = INBOUND.format(app=app.port).replace("other.org/*", f"{name}/*")
         made = Sidecar(mesh.config("thirds", yaml, identity=identity), SSL_CERT_FILE=str(web / "roots.pem"))
@@ -276,7 +277,7 @@ def test_a_new_bundle_is_taken_and_an_endpoint_that_is_gone_changes_nothing(
     )
     assert peer(mesh, made, old.svid(f"spiffe://{name}/x")) == 200
     assert open_connection.ask("GET", "/x", mesh.bearer()).status == 200
-    with running_authority(tmp_path / "two", config.replace("PORT", str(port)), name) as two:
+    with running_authority(tmp_path / "two", config, name) as two:
         wait_until(lambda: made.log.count(f"took the bundle of {name}") == 2, "the new bundle")
         assert peer(mesh, made, Domain(name, two).ca.svid(f"spiffe://{name}/x")) == 200
         refused(mesh, made, old.svid(f"spiffe://{name}/x"), "untrusted_chain")

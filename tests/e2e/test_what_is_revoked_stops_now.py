@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from support.apps import RawApp, read_head
 from support.mesh import DOMAIN, EDGE, INBOUND, ORDERS, Mesh, mesh_in, orders_at, outbound
-from support.sidecar import Sidecar, wait_until
+from support.sidecar import SOON_S, Sidecar, wait_until
 from support.wire import Truncated, Wire
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 SHOP = f"spiffe://{DOMAIN}/shop"
-SLOW_S = 0.2
+SLOW_S = 1.0
 
 
 class Paths:
@@ -140,7 +140,7 @@ def test_what_goes_on(mesh: Mesh, paths: Paths) -> None:
     began = time.monotonic()
     revoke(orders, txn="task-1")
     seconds_to_end(*doomed)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON_S
     for wire in spared:
         assert wire.take(120)
     orders.wait_for_decision(2, reason="token_revoked")
@@ -164,7 +164,7 @@ def test_a_peer_in_the_file(mesh: Mesh, paths: Paths, by: str) -> None:
     began = time.monotonic()
     listing.write_text(f"revoked:\n  - {decoy}\n  - {entry}\n")
     seconds_to_end(*doomed)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON_S
     assert mesh.connect(orders.ports["inbound"]).ends()
     orders.wait_for_decision(3, reason="peer_revoked")
     assert spared[0].take(60)
@@ -191,20 +191,20 @@ def is_served(mesh: Mesh, orders: Sidecar) -> bool:
 @pytest.mark.parametrize("manner", ["drain", "cut"])
 def test_the_manner(mesh: Mesh, paths: Paths, manner: str) -> None:
     """A request that is nearly done is answered, or not: of a peer, and of a transaction; an entry says it too."""
-    orders = orders_of(mesh, paths, f"revocation: {{end: {'cut' if manner == 'drain' else 'drain'}, grace: 500ms}}\n")
+    orders = orders_of(mesh, paths, f"revocation: {{end: {'cut' if manner == 'drain' else 'drain'}, grace: 3s}}\n")
     for entry in ({"txn": "task-1"}, {"spiffe_id": EDGE}):
-        wire = mesh.connect(orders.ports["inbound"])
+        wire, before = mesh.connect(orders.ports["inbound"]), len(paths.tokens)
         wire.send(
             f"GET /any/slow HTTP/1.1\r\nHost: orders\r\nTxn-Token: {mesh.bearer(txn='task-1')['Txn-Token']}\r\n\r\n".encode()
         )
-        time.sleep(SLOW_S / 4)
+        wait_until(lambda before=before: len(paths.tokens) > before, "it is with the app")  # type: ignore[misc]
         key = revoke(orders, **entry, end=manner)
         began = time.monotonic()
         if manner == "drain":
             assert wire.reply().status == 200
         else:
             assert (wire.reply().reason if "txn" in entry else wire.rest()[9:12]) in {"token_revoked", b"403", b""}
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SOON_S
         lift(orders, key)
 
 
@@ -220,7 +220,7 @@ def test_the_app_sends_it_no_more(mesh: Mesh, paths: Paths) -> None:
     began = time.monotonic()
     revoke(edge, txn="task-1")
     seconds_to_end(stream)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON_S
     sent = len(paths.tokens)
     refused = wire.ask("GET", "/any/1", token)
     assert (refused.status, refused.reason) == (401, "token_revoked")
@@ -229,7 +229,7 @@ def test_the_app_sends_it_no_more(mesh: Mesh, paths: Paths) -> None:
     assert len(paths.tokens) == sent
     assert wire.ask("GET", "/any/1", other).status == 200
     revoke(edge, spiffe_id=ORDERS)
-    wait_until(lambda: wire.ask("GET", "/any/1", other).status == 502, "nobody is called who is revoked", 1)
+    wait_until(lambda: wire.ask("GET", "/any/1", other).status == 502, "nobody is called who is revoked", SOON_S)
     refused = wire.ask("GET", "/any/1", other)
     assert refused.reason == "upstream_untrusted"
     assert "peer_revoked" in refused.json["detail"]
@@ -258,7 +258,7 @@ def test_a_silent_source(mesh: Mesh, paths: Paths, choice: str) -> None:
     """Without its file a sidecar lets nobody new in and no token pass, or goes on, as it is told; then all is well."""
     listing = mesh.folder / "revoked.json"
     listing.write_text('{"revoked": [{"txn": "task-1"}]}')
-    orders = orders_of(mesh, paths, f"revocation: {{file: revoked.json, stale: {choice}, max_age: 1s}}\n")
+    orders = orders_of(mesh, paths, f"revocation: {{file: revoked.json, stale: {choice}, max_age: 3s}}\n")
     wire = mesh.connect(orders.ports["inbound"])
     assert wire.ask("GET", "/any/1", mesh.bearer()).status == 200
     listing.rename(mesh.folder / "gone.json")
@@ -267,7 +267,7 @@ def test_a_silent_source(mesh: Mesh, paths: Paths, choice: str) -> None:
         assert mesh.connect(orders.ports["inbound"]).ends()
         orders.wait_for_decision(reason="revocation_unknown")
     else:
-        wait_until(lambda: orders.metric("svidecar_revocation_age_seconds", source="file") > 1.5, "it is stale")
+        wait_until(lambda: orders.metric("svidecar_revocation_age_seconds", source="file") > 3.5, "it is stale")
         assert mesh.connect(orders.ports["inbound"]).ask("GET", "/any/1", mesh.bearer()).status == 200
         assert wire.ask("GET", "/any/1", mesh.bearer(txn="task-1")).reason == "token_revoked"
     Path(mesh.folder / "gone.json").rename(listing)

@@ -19,6 +19,10 @@ from support.secrecy import leaks, listen_to
 START_S = 20.0
 POLL_S = 0.02
 
+SOON_S = 4.0
+"""What happens at once, or within a second, has happened after this, also where the machine has much else to do. Nothing
+else that ends a connection or opens a gate in the tests comes as early: without what is tested they fail."""
+
 COMMAND = (sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-m", "proxy", "run", "--config")
 """In development mode: what is not awaited, not closed or too slow is said."""
 

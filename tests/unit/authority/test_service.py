@@ -138,7 +138,7 @@ async def test_a_renewal_that_fails_is_tried_again(
     """What was handed out stays, the port stays open, and the next attempt succeeds."""
     monkeypatch.setattr(service, "LOOK_S", 0.05)
     monkeypatch.setattr(service, "RETRY_S", 0.2)
-    authority = made(state.folder, state, svid_lifetime_s=4)
+    authority = made(state.folder, state, svid_lifetime_s=8)
     port = await authority.start()
     before = svid(state, "edge").key_pem
     ask = fetch(state, "edge")

@@ -256,10 +256,10 @@ async def test_dripping_does_not_move_a_deadline(begun: bytes) -> None:
 
 async def test_the_idle_deadline_begins_anew_after_an_answer() -> None:
     """A connection that is used is kept."""
-    async with serving(limits=SHORT) as (_, port), Caller.to(port) as caller:
+    async with serving(limits=ControlLimits(idle_s=1)) as (_, port), Caller.to(port) as caller:
         for _ in range(4):
             assert status((await caller.ask(get()))[0]) == 200
-            await asyncio.sleep(0.12)
+            await asyncio.sleep(0.4)
 
 
 class Sleeper:

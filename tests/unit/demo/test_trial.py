@@ -45,7 +45,7 @@ async def test_waiting_for_records_ends_as_soon_as_they_are_there(tmp_path: Path
     write(tmp_path, "orders", kind="request", trace_id="a")
     began = time.monotonic()
     await logs(tmp_path).wait_for({"a": 1})
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < trial.RECORDS_S
 
 
 async def test_waiting_for_records_that_never_come_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

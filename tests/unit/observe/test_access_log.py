@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.sidecar import SOON_S
 
 from proxy.errors import ConfigInvalid
 from proxy.observe.access_log import BATCH, CLOSE_S, FLUSH_S, MAX_QUEUED, MAX_VALUE, AccessLog, AccessRecord, line
@@ -247,7 +248,7 @@ async def test_slow_reader_costs_lines_and_no_time(tmp_path: Path) -> None:
         if i % 512 == 0:
             await asyncio.sleep(0)
     await asyncio.sleep(FLUSH_S * 2)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 2 + SOON_S
     assert dropped.value > 0
     raw, until = b"", time.perf_counter() + 20
     while raw.count(b"\n") + dropped.value < sent and time.perf_counter() < until:
@@ -273,7 +274,7 @@ async def test_close_does_not_wait_for_ever(tmp_path: Path) -> None:
         log.write(FULL)
     began = time.perf_counter()
     log.close()
-    assert CLOSE_S <= time.perf_counter() - began < CLOSE_S + 1
+    assert CLOSE_S <= time.perf_counter() - began < CLOSE_S + SOON_S
     assert os.read(reader, 1 << 20).count(b"\n") + dropped.value == 1000
     os.close(reader)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.audit import KEY, RECORD, SIGNER, lines, read_again, whole
+from support.sidecar import wait_until
 
 from proxy.errors import ConfigInvalid
 from proxy.observe.audit.settings import AuditSettings
@@ -92,8 +93,7 @@ def test_an_idle_trail_does_nothing(tmp_path: Path) -> None:
     while lines(tmp_path / "a.log")[-1:] != [] and lines(tmp_path / "a.log")[-1]["kind"] != "checkpoint":
         assert time.monotonic() < until
         time.sleep(0.01)
-    time.sleep(0.2)
-    assert made._writer.wait_s is None
+    wait_until(lambda: made._writer.wait_s is None, "it sleeps")
     made.put(RECORD)
     made.close()
     assert [line["kind"] for line in lines(tmp_path / "a.log")].count("request") == 2
