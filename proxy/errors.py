@@ -250,6 +250,10 @@ class ScopeMissing(Denied):
     """The route needs a scope that the token lacks."""
 
 
+class BytesSpent(Denied):
+    """The connection or tunnel has carried as many bytes as its rules allow."""
+
+
 class BeyondGrant(Denied, group=True):
     """The token may be good, and this connection may never use it. Some of these end the connection."""
 
@@ -304,10 +308,6 @@ class AuthoriserDenied(Denied):
 
 class TunnelEnded(ProxyError, group=True):
     """We have ended a tunnel that was open."""
-
-
-class BytesSpent(TunnelEnded):
-    """The tunnel has carried as many bytes as its rule allows."""
 
 
 class TunnelIdle(TunnelEnded):

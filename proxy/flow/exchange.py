@@ -8,9 +8,11 @@ Our own time is what passed before the head went out, and what the callbacks of 
 
 from typing import Final
 
-from proxy.errors import ProxyError, UpstreamReset
+from proxy.errors import BytesSpent, ProxyError, UpstreamReset
 from proxy.flow.account import Account, Facts
+from proxy.flow.answer import answer_head
 from proxy.flow.hold import CONTINUE, Hold
+from proxy.flow.meter import SPENT, Meter
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
@@ -80,6 +82,7 @@ class Exchange(Facts):
     pool: Pool | None = None
     upstream: Upstream | None = None
     tunnel_ends_at = NEVER
+    meter: Meter | None = None  # where the connection may carry so many bytes
     first_byte_s = NEVER
     answer_done = False
     consented = False  # by the authoriser outside
@@ -119,6 +122,9 @@ class Exchange(Facts):
 
     def body(self, data: bytes) -> None:
         """Take a piece of the request body."""
+        if self.meter is not None and not self.meter.takes(len(data)):
+            self.fail(BytesSpent(SPENT))
+            return
         self.request_bytes += len(data)
         self._out.append(chunk(data) if self.head.length is CHUNKED else data)
         if self.hold is not None and (error := self.hold.take(data)) is not None:
@@ -190,14 +196,19 @@ class Exchange(Facts):
             if event is None:
                 return
             if type(event) is bytes:
-                self.response_bytes += len(event)
-                pieces.append(chunk(event) if self._chunk_answer else event)
+                data = event if self.meter is None else self.meter.part(event)
+                self.response_bytes += len(data)
+                pieces.append(chunk(data) if self._chunk_answer else data)
+                if data is not event:
+                    raise BytesSpent(SPENT)
                 if decoder.wants_more:
                     return
             elif type(event) is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
                     return
                 if event.length and (body := decoder.whole_body()) is not None:
+                    if self.meter is not None:
+                        self.meter.part(body)  # which fits: its head was held to what is left
                     self.response_bytes += len(body)
                     pieces.append(body)
                     self.answer_done = True
@@ -210,6 +221,10 @@ class Exchange(Facts):
             return self._interim(upstream, answer, pieces)
         if not self.request_done:
             self.keep = False
+        if self.meter is not None and answer.length != 0:
+            self.meter.expect(answer.length)
+            if answer.length == self.meter.left:
+                self.keep = False
         if not answer.keep_alive:
             upstream.uses = -1  # not to be lent again
         self.answered = True
@@ -226,23 +241,10 @@ class Exchange(Facts):
 
     def _written(self, answer: ResponseHead) -> bytes:
         """Write the head of a final answer anew. ``plain`` answers depend on nothing but the answer."""
-        lines = answer.lines.copy()
-        if b"via" in answer.held:
-            lines.extend([b"Via: " + value for value in answer.held[b"via"]])
-        length = answer.length
-        if length is CHUNKED or length == UNTIL_CLOSE:
-            if self.head.version == 1:
-                self._chunk_answer = True
-                lines.append(b"Transfer-Encoding: chunked")
-            else:
-                self.keep = False
-        elif length:
-            lines.append(b"Content-Length: %d" % length)
-        else:
-            self._bodiless(answer, lines)
-        if not self.keep:
-            lines.append(b"Connection: close")
-        return write_head(answer.first_line, lines)
+        if answer.length is CHUNKED or answer.length == UNTIL_CLOSE:
+            self._chunk_answer = self.head.version == 1
+            self.keep = self.keep and self._chunk_answer
+        return answer_head(answer, self.head, chunked=self._chunk_answer, keep=self.keep)
 
     def _interim(self, upstream: Upstream, answer: ResponseHead, pieces: list[bytes]) -> bool:
         if answer.status == 101:
@@ -252,13 +254,6 @@ class Exchange(Facts):
         if self.head.version == 1:  # never to HTTP/1.0 (RFC 9110 section 15.2)
             pieces.append(write_head(answer.first_line, answer.lines))
         return True
-
-    def _bodiless(self, answer: ResponseHead, lines: list[bytes]) -> None:
-        if self.head.method != b"HEAD" and answer.status != 304:
-            if answer.status != 204:
-                lines.append(b"Content-Length: 0")
-        elif b"content-length" in answer.held:  # what a GET would have had (RFC 9110 section 8.6)
-            lines.append(b"Content-Length: " + answer.held[b"content-length"][0])
 
     def _answer_end(self, end: EndOfMessage, pieces: list[bytes]) -> None:
         self.answer_done = True
@@ -285,6 +280,8 @@ class Exchange(Facts):
 
     def _finish(self, now: float) -> None:
         self.finished = True
+        if self.meter is not None and not self.meter.left:
+            self.keep = False
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.pool is not None:
             if self._upstream_paused:
@@ -384,16 +381,19 @@ class Exchange(Facts):
         self.answered = True
         self.upstream = None
         ends_at = min(self.tunnel_ends_at, upstream.ends_at)
-        limit = self.tunnel_max_bytes
+        limit = self.tunnel_max_bytes if self.meter is None else self.meter.lower(self.tunnel_max_bytes)
         tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, ends_at, limit)
         first = [*pieces, write_head(answer.first_line, lines), upstream.decoder.release()]
         pieces.clear()
         self._client.enter(tunnel, b"".join(first))
         tunnel.to_upstream(self._client.release())
 
-    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
+    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int, failure: ProxyError | None) -> None:
         self.finished = True
         self.upstream = None
         self.request_bytes += client_bytes
         self.response_bytes += upstream_bytes
-        self.account.close(self, self.runtime.clock())
+        if failure is None:
+            self.account.close(self, self.runtime.clock())
+        else:
+            self.account.fail(self, failure, self.runtime.clock())
