@@ -16,7 +16,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +39,7 @@ WITHIN_S = 1.0
 STALL_MS = 100.0
 """Longer than a request of somebody else may wait: as long as one look of the deadlines, by which nobody is cut."""
 WAIT_S = 5.0
+REFUSED = b"HTTP/1.1 401"
 RATE, PROBES, SECONDS, FIRST_S = 200.0, 4, 4.0, 2.0
 AT_ONCE = 16
 SPARE_FILES = 1000
@@ -71,20 +72,19 @@ class Step:
 
 
 class Crowds:
-    """All connections, watched for their end."""
+    """All connections, watched for their end, or for the refusal of what they wait for."""
 
-    def __init__(self) -> None:
-        self.by_name = {name: Crowd(name) for name in WORKLOADS}
+    def __init__(self, names: Sequence[str]) -> None:
+        self.by_name = {name: Crowd(name) for name in names}
         self._selector = selectors.DefaultSelector()
 
-    def fill(self, pair: Running, credentials: Mapping[str, Credential], connections: int) -> None:
-        """Open them, as fast as handshakes go."""
-        contexts = {name: client.context(pair.material.bundle, credentials[name]) for name in WORKLOADS}
+    def fill(self, connections: int, open_one: Callable[[str, int], ssl.SSLSocket]) -> None:
+        """Open them, as fast as handshakes go, each of the next name."""
+        names = list(self.by_name)
 
         def one(number: int) -> None:
-            name = WORKLOADS[number % len(WORKLOADS)]
-            raw = socket.create_connection((client.HOST, pair.ports.ingress), timeout=client.TIMEOUT_S)
-            self.by_name[name].sockets[number] = contexts[name].wrap_socket(raw, server_hostname=client.AUTHORITY)
+            name = names[number % len(names)]
+            self.by_name[name].sockets[number] = open_one(name, number)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for done, _ in enumerate(pool.map(one, range(connections)), 1):
@@ -115,7 +115,7 @@ class Crowds:
 
 def _has_ended(own: ssl.SSLSocket) -> bool:
     try:
-        return not own.recv(4096)
+        return (data := own.recv(4096)) == b"" or data.startswith(REFUSED)
     except (ssl.SSLWantReadError, BlockingIOError):
         return False  # a session ticket, or nothing
     except OSError:
@@ -134,19 +134,20 @@ def _run(options: argparse.Namespace) -> ground.Outcome:
     with _standing(options.keep, contender, options.connections) as (pair, directory):
         material = pair.material
         before = kernel.memory(pair.ingress.pid).rss
-        crowds, steps = Crowds(), list[Step]()
+        crowds, steps = Crowds(WORKLOADS), list[Step]()
+        contexts = {name: client.context(material.bundle, own) for name, own in _credentials(material).items()}
         try:
             began = time.monotonic()
-            crowds.fill(pair, _credentials(material), options.connections)
+            crowds.fill(options.connections, lambda name, _: connect(pair, contexts[name]))
             filled_s = time.monotonic() - began
             crowds.watch(lambda: False, 1.0)  # tickets, and who was not let in
             held_mb = kernel.memory(pair.ingress.pid).rss - before
             for name, act in _acts(pair, directory).items():
-                steps.append(_step(pair, crowds, name, act))
+                steps.append(step(pair, crowds, name, [crowds.by_name[name]], act))
                 ground.say(f"{name}: the last of {steps[-1].count} was closed after {steps[-1].last_s:.3f} s")
         finally:
             crowds.close()
-    return _outcome(options.connections, steps, filled_s, held_mb)
+    return outcome(options.connections, steps, filled_s, held_mb)
 
 
 @contextlib.contextmanager
@@ -213,30 +214,36 @@ def _acts(pair: Running, directory: Path) -> dict[str, Callable[[], None]]:
     return {"by-spiffe-id": revoke, "by-policy": reload, "by-crl": crl}
 
 
-def _step(pair: Running, crowds: Crowds, name: str, act: Callable[[], None]) -> Step:
-    """Take one workload back in the middle of a load that should not notice."""
+def connect(pair: Running, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """A connection to the ingress, handshake done."""
+    raw = socket.create_connection((client.HOST, pair.ports.ingress), timeout=client.TIMEOUT_S)
+    return context.wrap_socket(raw, server_hostname=client.AUTHORITY)
+
+
+def step(pair: Running, crowds: Crowds, name: str, gone: Sequence[Crowd], act: Callable[[], None]) -> Step:
+    """Take some back in the middle of a load that should not notice."""
     quiet = _probe(pair, SECONDS / 2)
     found: list[Report] = []
     probe = threading.Thread(target=lambda: found.append(_probe(pair, SECONDS)))
     probe.start()
     crowds.watch(lambda: False, FIRST_S)
-    crowd = crowds.by_name[name]
-    elsewhere = {other.name: len(other.closed_at) for other in crowds.by_name.values() if other is not crowd}
+    elsewhere = {other.name: len(other.closed_at) for other in crowds.by_name.values() if other not in gone}
+    count = sum(len(crowd.sockets) for crowd in gone)
     cpu_s, began = kernel.cpu_s(pair.ingress.pid), time.monotonic()
     act()
-    crowds.watch(lambda: len(crowd.closed_at) == len(crowd.sockets), WAIT_S)
+    crowds.watch(lambda: sum(len(crowd.closed_at) for crowd in gone) == count, WAIT_S)
     cpu_s = kernel.cpu_s(pair.ingress.pid) - cpu_s
     crowds.watch(lambda: not probe.is_alive(), WAIT_S * 2)
     probe.join()
     if not found:
         raise ProcessFailed("the load did not run to its end")
-    closed = [at - began for at in crowd.closed_at.values()]
+    closed = [at - began for crowd in gone for at in crowd.closed_at.values()]
     return Step(
         name=name,
-        count=len(crowd.sockets),
+        count=count,
         first_s=min(closed, default=0.0),
         last_s=max(closed, default=0.0),
-        left=len(crowd.sockets) - len(closed),
+        left=count - len(closed),
         others=sum(len(crowds.by_name[other].closed_at) - before for other, before in elsewhere.items()),
         quiet_ms=float(quiet.figures["percentiles_ms"]["max"]),
         stall_ms=float(found[0].figures["percentiles_ms"]["max"]),
@@ -249,7 +256,8 @@ def _probe(pair: Running, seconds: float) -> Report:
     return ground.fixed_rate(pair, rate=RATE, connections=PROBES, seconds=seconds)
 
 
-def _outcome(connections: int, steps: list[Step], filled_s: float, held_mb: float) -> ground.Outcome:
+def outcome(connections: int, steps: list[Step], filled_s: float, held_mb: float) -> ground.Outcome:
+    """Judge the steps, and tell them."""
     rows: list[tuple[str, ...]] = [
         ("revoked", "connections", "first s", "last s", "left", "others'", "quiet max ms", "max ms", "lost", "CPU s")
     ]

@@ -79,10 +79,13 @@ def _explain_entry(among: Verbs) -> None:
     explain = _entry(among, "explain", verbs.explain, "say what would be decided on a request, by which rule, and why")
     _config_option(explain)
     explain.add_argument("--peer", metavar="ID", help="who calls: a SPIFFE ID")
-    explain.add_argument("--method", metavar="M", default="GET", help="(default: GET)")
-    explain.add_argument("--host", metavar="H", help="what it is sent to, host or host:port")
+    explain.add_argument("--method", metavar="M", help="(default: GET, or CONNECT where the app speaks raw TCP)")
+    explain.add_argument("--host", metavar="H", help="what it is sent to, host or host:port; where a tunnel leads to")
     explain.add_argument("--path", metavar="P", help="the target, as on the wire")
     explain.add_argument("--claims", type=Path, metavar="F", help="claims of its token, as JSON; no signature is asked")
+    explain.add_argument(
+        "--revocations", metavar="F", help="what is revoked: a list, or what GET /revocations says; - is the input"
+    )
     explain.add_argument("--header", action="append", default=[], metavar="'N: V'", help="a field of it; repeatable")
     explain.add_argument("--body", type=Path, metavar="F", help="its body, for facts in it")
     explain.add_argument("--source", metavar="IP", default="127.0.0.1", help="where it comes from (default: 127.0.0.1)")

@@ -60,7 +60,7 @@ def explain(options: argparse.Namespace) -> int:
     from proxy.config.load import load
     from proxy.config.problem import ConfigInvalid
 
-    needed = ("host",) if options.outbound else ("peer", "path")
+    needed = ("host",) if options.outbound else ("peer",) if options.host else ("peer", "path")
     missing = [f"--{name}" for name in needed if getattr(options, name) is None]
     if missing:
         print(f"name {' and '.join(missing)} too", file=sys.stderr)

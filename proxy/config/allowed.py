@@ -224,7 +224,7 @@ _LIMITS = Record(
         Key(
             "bytes",
             size(1, 1 << 40),
-            "Of each tunnel, both ways together; websockets are tunnels too.",
+            "Of each connection, both ways together: of all its bodies, and of its tunnel; websockets are tunnels too.",
             into=(LimitSettings, "max_bytes"),
             fallback="no limit",
         ),
@@ -303,7 +303,7 @@ _RULE = Record(
         Key(
             "limits",
             _LIMITS,
-            "How much, and how long; of several rules for one peer, a connection has the widest time and refusals.",
+            "How much, and how long; of several rules for one peer, a connection has the widest of each.",
             into=(RuleSettings, "limits"),
             fallback="10 refusals",
         ),

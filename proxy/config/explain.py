@@ -1,18 +1,25 @@
 """``svidecar explain``: what a sidecar with this YAML would do with one request, which rule decides, and why.
 
-The head is read, the claims are judged and the verdict is given by the code of the sidecar itself. What is not asked
-here: the signature of a token, and whether it was revoked or its transaction used; whether the peer is who it says, and
-for how long; whether the app answers.
+The head is read, the claims are judged and the verdict is given by the code of the sidecar itself; where the app speaks
+raw TCP, of a tunnel to ``--host``. What is not asked here: the signature of a token, and whether its transaction was
+used; whether the peer is who it says, and for how long; an authoriser outside; whether the app answers. What is revoked
+is known as ``told_revoked`` says. All of that stands in the answer.
 """
 
+import contextlib
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy.config.settings import SidecarSettings
-from proxy.errors import ProxyError
+from proxy.config.tcp_check import describe_port
+from proxy.config.told_revoked import told_revoked
+from proxy.errors import PeerNotAllowed, PeerRevoked, ProxyError, RevocationsInvalid, RevocationUnknown
+from proxy.flow.settings import AppProtocol
+from proxy.http1.connect import read_connect
 from proxy.http1.head import parse_request_head
 from proxy.http1.limits import Limits
 from proxy.identity.peer import Peer
@@ -34,6 +41,9 @@ ASSUMED_LIFETIME_S = 60.0
 """Of claims that say nothing of time."""
 
 _FAR = float(MAX_DATE)
+_NOTHING = Facts(method=b"GET", target=b"/", lines=[])
+_UNASKED = ("the signature of the token", "the peer's certificate")
+_OF_CONNECTIONS = frozenset({PeerNotAllowed.reason, PeerRevoked.reason, RevocationUnknown.reason})
 
 
 class BadUse(ValueError):
@@ -53,12 +63,19 @@ def answer(settings: SidecarSettings, options: Namespace, now: float) -> tuple[E
 
 
 def _outbound(settings: SidecarSettings, host: str) -> Explanation:
-    destinations = compile_destinations(settings.destinations, settings.identity.trust_domain)
+    trust_domain, authority = settings.identity.trust_domain, host.encode("utf-8", "surrogateescape")
+    destinations = compile_destinations(settings.destinations, trust_domain)
     try:
-        permit = destinations.permit(host.encode("utf-8", "surrogateescape"))
+        permit = destinations.permit(authority)
     except ProxyError as refusal:
-        known = ", ".join(each.name for each in destinations.all) or "none"
-        advice = (f"a destination with this host; those that there are: {known}",)
+        for port in settings.tcp:
+            with contextlib.suppress(ProxyError):
+                permit = compile_destinations([port.destination], trust_domain).permit(authority)
+                return Explanation(allowed=True, rule=permit.rule, detail=describe_port(port))
+        known = ", ".join(
+            [*(each.name for each in destinations.all), *(port.destination.host for port in settings.tcp)]
+        )
+        advice = (f"a destination with this host; those that there are: {known or 'none'}",)
         return Explanation(allowed=False, reason=refusal.reason, detail=refusal.detail, advice=advice)
     told = describe_destination(permit.destination) if permit.destination is not None else ""
     return Explanation(allowed=True, rule=permit.rule, detail=told)
@@ -67,16 +84,29 @@ def _outbound(settings: SidecarSettings, host: str) -> Explanation:
 def _inbound(settings: SidecarSettings, options: Namespace, claims: Mapping[str, Any] | None, at: float) -> Explanation:
     peer = _peer(options.peer)
     policy = compile_policy(settings.policy, settings.tokens.audience)
-    nothing = Facts(method=b"GET", target=b"/", lines=[])
     try:
-        request = _request(settings, options, peer)
+        told = told_revoked(options.revocations, settings.revocation, at)
+    except OSError as error:
+        raise BadUse(f"--revocations: {options.revocations}: {error.strerror}") from None
+    except RevocationsInvalid as error:
+        raise BadUse(f"--revocations: {options.revocations}: {error.detail}") from None
+    is_tunnel = settings.inbound is not None and settings.inbound.protocol is AppProtocol.TCP
+    case = Case(peer=peer, request=_NOTHING, token=None, now=at, revoked=told.revoked)
+    try:
+        request = _tunnel(settings, options, peer) if is_tunnel else _request(settings, options, peer)
         token = None if claims is None else judge_claims(claims, "", at, Expect.of(settings.tokens))
     except ProxyError as refusal:
-        connected = explain(policy, Case(peer=peer, request=nothing, token=None, now=at))
-        if connected.reason == "peer_not_allowed":  # which comes before anything that it sends
-            return connected
-        return Explanation(allowed=False, reason=refusal.reason, detail=refusal.detail)
-    return explain(policy, Case(peer=peer, request=request, token=token, now=at))
+        found = explain(policy, case)
+        if found.reason not in _OF_CONNECTIONS:  # which come before anything that it sends
+            found = Explanation(allowed=False, reason=refusal.reason, detail=refusal.detail)
+    else:
+        found = explain(policy, replace(case, request=request, token=token, tunnel=is_tunnel))
+    return replace(found, unknown=(*_UNASKED, *_authoriser(settings), *told.unknown, *found.unknown))
+
+
+def _authoriser(settings: SidecarSettings) -> Iterator[str]:
+    if settings.authoriser.opa is not None or settings.authoriser.ext_authz is not None:
+        yield "the authoriser outside, which can only refuse"
 
 
 def _peer(raw: str) -> Peer:
@@ -87,19 +117,44 @@ def _peer(raw: str) -> Peer:
     return Peer(spiffe_id=spiffe_id, uri=raw, certificate_sha256="", serial=0, not_after=_FAR)
 
 
-def _request(settings: SidecarSettings, options: Namespace, peer: Peer) -> Facts:
-    """Read the request as the sidecar would. Raises BadMessage."""
-    host = [f"Host: {options.host}"] if options.host is not None else []
-    rows = [f"{options.method} {options.path} HTTP/1.1", *host, *options.header]
+def _tunnel(settings: SidecarSettings, options: Namespace, peer: Peer) -> Facts:
+    """Read a CONNECT as the sidecar would. Raises BadMessage."""
+    target = options.path or options.host
+    if target is None:
+        raise BadUse("--host is missing: a tunnel leads to host:port")
+    rows = _rows(f"{options.method or 'CONNECT'} {target} HTTP/1.1", options.host or target, options.header)
+    head = read_connect(rows, _limits(settings))
+    return Facts(
+        method=head.method,
+        target=head.target,
+        lines=head.lines,
+        source=options.source,
+        peer=peer.uri,
+        authority=head.authority,
+    )
+
+
+def _rows(first: str, host: str | None, headers: Sequence[str]) -> list[bytes]:
+    rows = [first, *([f"Host: {host}"] if host is not None else []), *headers]
     if any("\r" in row or "\n" in row for row in rows):
         raise BadUse("a method, path, host or header is one line")
     if any(row.lower().startswith("txn-token:") for row in rows):
         raise BadUse("a token is shown by its claims alone: --claims F")
+    return [row.encode("utf-8", "surrogateescape") for row in rows]
+
+
+def _limits(settings: SidecarSettings) -> Limits:
+    return settings.inbound.listener.limits if settings.inbound is not None else Limits()
+
+
+def _request(settings: SidecarSettings, options: Namespace, peer: Peer) -> Facts:
+    """Read the request as the sidecar would. Raises BadMessage."""
+    if options.path is None:
+        raise BadUse("name --path too")
+    rows = _rows(f"{options.method or 'GET'} {options.path} HTTP/1.1", options.host, options.header)
     if options.host is None and not options.path.startswith("http"):
         raise BadUse("--host is missing: HTTP/1.1 needs one")
-    raw = "\r\n".join([*rows, "", ""]).encode("utf-8", "surrogateescape")
-    limits = settings.inbound.listener.limits if settings.inbound is not None else Limits()
-    head = parse_request_head(raw, limits)
+    head = parse_request_head(b"\r\n".join([*rows, b"", b""]), _limits(settings))
     try:
         body = options.body.read_bytes() if options.body is not None else None
     except OSError as error:
@@ -160,7 +215,7 @@ def print_words(explanation: Explanation, assumed: tuple[str, ...], *, outbound:
     if assumed:
         yield f"assumed of the token, because the claims do not say it: {', '.join(assumed)}"
     if not outbound:
-        yield "not asked here: the signature of the token, revocation, the peer's certificate, once"
+        yield f"not asked here: {'; '.join(explanation.unknown)}"
 
 
 def _heading(each: Considered) -> str:

@@ -72,9 +72,14 @@ def needs_no_token(draft: Draft) -> bool:
 def described(ports: tuple[TcpSettings, ...]) -> Iterator[str]:
     """Say what each port carries, and where to."""
     for port in ports:
-        to, listener = port.destination, port.listener
-        token = f"with a token for {' '.join(to.token.scope)}" if to.token is not None else "without a token"
-        yield (
-            f"outbound: carries raw TCP from {HostPort(listener.host, listener.port)} to {to.host} at {to.address} "
-            f"over mTLS, if {to.spiffe_id} answers, {token}"
-        )
+        yield f"outbound: {describe_port(port)}"
+
+
+def describe_port(port: TcpSettings) -> str:
+    """Say what one port carries, and where to."""
+    to, listener = port.destination, port.listener
+    token = f"with a token for {' '.join(to.token.scope)}" if to.token is not None else "without a token"
+    return (
+        f"carries raw TCP from {HostPort(listener.host, listener.port)} to {to.host} at {to.address} "
+        f"over mTLS, if {to.spiffe_id} answers, {token}"
+    )

@@ -15,6 +15,10 @@ class ScopeMissing(Denied):
     """The route needs a scope that the token lacks."""
 
 
+class BytesSpent(Denied):
+    """The connection or tunnel has carried as many bytes as its rules allow."""
+
+
 class BeyondGrant(Denied, group=True):
     """The token may be good, and this connection may never use it. Some of these end the connection."""
 

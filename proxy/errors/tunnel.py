@@ -7,10 +7,6 @@ class TunnelEnded(ProxyError, group=True):
     """We have ended a tunnel that was open."""
 
 
-class BytesSpent(TunnelEnded):
-    """The tunnel has carried as many bytes as its rule allows."""
-
-
 class TunnelIdle(TunnelEnded):
     """Nothing has moved in the tunnel for too long."""
 

@@ -8,10 +8,11 @@ Our own time is what passed before the head went out, and what the callbacks of 
 
 from typing import Final
 
-from proxy.errors import ProxyError, UpstreamReset
+from proxy.errors import BytesSpent, ProxyError, UpstreamReset
 from proxy.flow.account import Account, Facts
 from proxy.flow.answer import answer_head
 from proxy.flow.hold import CONTINUE, Hold
+from proxy.flow.meter import SPENT, Meter
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
@@ -81,6 +82,7 @@ class Exchange(Facts):
     pool: Pool | None = None
     upstream: Upstream | None = None
     tunnel_ends_at = NEVER
+    meter: Meter | None = None  # where the connection may carry so many bytes
     first_byte_s = NEVER
     answer_done = False
     consented = False  # by the authoriser outside
@@ -120,6 +122,9 @@ class Exchange(Facts):
 
     def body(self, data: bytes) -> None:
         """Take a piece of the request body."""
+        if self.meter is not None and not self.meter.takes(len(data)):
+            self.fail(BytesSpent(SPENT))
+            return
         self.request_bytes += len(data)
         self._out.append(chunk(data) if self.head.length is CHUNKED else data)
         if self.hold is not None and (error := self.hold.take(data)) is not None:
@@ -191,14 +196,19 @@ class Exchange(Facts):
             if event is None:
                 return
             if type(event) is bytes:
-                self.response_bytes += len(event)
-                pieces.append(chunk(event) if self._chunk_answer else event)
+                data = event if self.meter is None else self.meter.part(event)
+                self.response_bytes += len(data)
+                pieces.append(chunk(data) if self._chunk_answer else data)
+                if data is not event:
+                    raise BytesSpent(SPENT)
                 if decoder.wants_more:
                     return
             elif type(event) is ResponseHead:
                 if not self._answer_head(upstream, event, pieces):
                     return
                 if event.length and (body := decoder.whole_body()) is not None:
+                    if self.meter is not None:
+                        self.meter.part(body)  # which fits: its head was held to what is left
                     self.response_bytes += len(body)
                     pieces.append(body)
                     self.answer_done = True
@@ -211,6 +221,10 @@ class Exchange(Facts):
             return self._interim(upstream, answer, pieces)
         if not self.request_done:
             self.keep = False
+        if self.meter is not None and answer.length != 0:
+            self.meter.expect(answer.length)
+            if answer.length == self.meter.left:
+                self.keep = False
         if not answer.keep_alive:
             upstream.uses = -1  # not to be lent again
         self.answered = True
@@ -263,6 +277,8 @@ class Exchange(Facts):
 
     def _finish(self, now: float) -> None:
         self.finished = True
+        if self.meter is not None and not self.meter.left:
+            self.keep = False
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.pool is not None:
             if self._upstream_paused:
@@ -362,16 +378,19 @@ class Exchange(Facts):
         self.answered = True
         self.upstream = None
         ends_at = min(self.tunnel_ends_at, upstream.ends_at)
-        limit = self.tunnel_max_bytes
+        limit = self.tunnel_max_bytes if self.meter is None else self.meter.lower(self.tunnel_max_bytes)
         tunnel = Tunnel(self.runtime, upstream, self._tunnel_ended, self._stream_idle_s, ends_at, limit)
         first = [*pieces, write_head(answer.first_line, lines), upstream.decoder.release()]
         pieces.clear()
         self._client.enter(tunnel, b"".join(first))
         tunnel.to_upstream(self._client.release())
 
-    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
+    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int, failure: ProxyError | None) -> None:
         self.finished = True
         self.upstream = None
         self.request_bytes += client_bytes
         self.response_bytes += upstream_bytes
-        self.account.close(self, self.runtime.clock())
+        if failure is None:
+            self.account.close(self, self.runtime.clock())
+        else:
+            self.account.fail(self, failure, self.runtime.clock())

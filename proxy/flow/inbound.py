@@ -24,6 +24,7 @@ from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.mark import set_mark
+from proxy.flow.meter import Meter
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
@@ -110,7 +111,7 @@ class InboundConnection(Downstream):
     It takes no new request after ``retires_at`` and is cut at ``ends_at``, in seconds on the loop's clock.
     """
 
-    __slots__ = ("_beyond", "_forwarded_client_cert", "_grant", "_inbound", "ends_at", "retires_at")
+    __slots__ = ("_beyond", "_forwarded_client_cert", "_grant", "_inbound", "_meter", "ends_at", "retires_at")
 
     _grant: Grant
     _forwarded_client_cert: bytes
@@ -119,6 +120,7 @@ class InboundConnection(Downstream):
         super().__init__(listener)
         self._inbound = inbound
         self._beyond = 0  # tokens beyond the Grant
+        self._meter: Meter | None = None
         self.retires_at = NEVER
         self.ends_at = NEVER
 
@@ -153,6 +155,19 @@ class InboundConnection(Downstream):
         until = min(peer.not_after, identity.svid.not_after)
         self.account.policy = self._inbound.policy.version
         self._grant = admit(self._inbound.policy, known.peer, until, self.runtime.now())
+        self._measure()
+
+    def _measure(self) -> None:
+        """Hold what is carried to the newest Grant. What passed while there was no limit was counted by nobody."""
+        max_bytes = self._grant.max_bytes
+        if not max_bytes:
+            self._meter = None
+        elif self._meter is None:
+            self._meter = Meter(max_bytes)
+        else:
+            self._meter.max_bytes = max_bytes
+        if self.exchange is not None and self.exchange.permit is not None:
+            self.exchange.meter = self._meter
 
     def judge(self, proofs: Proofs) -> None:
         """Verify and admit the peer again. Whoever is proved or named no more has a moment for what is in progress."""
@@ -170,6 +185,37 @@ class InboundConnection(Downstream):
             self.account.refuse(error)
             self._grant = grant.withdrawn()
             self._withdraw(self._inbound.withdrawal.grace_of(error, grant.peer))
+            return
+        self._measure()
+        self._judge_tunnel(self.runtime.now())
+
+    def _judge_tunnel(self, now: float) -> None:
+        """Judge a websocket again: its request passed under rules that may be others now."""
+        exchange, tunnel = self.tunnelled, self._tunnel
+        if exchange is None or tunnel is None or exchange.token is None:
+            return
+        head, token = exchange.head, exchange.token
+        shown = exchange.shown or facts_of(exchange, self._source())
+        try:
+            try:
+                permit = self._grant.permit(head.method, head.target, token, now, shown)
+            except ProxyError as refusal:
+                permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
+        except ProxyError as refusal:
+            tunnel.end(refusal)
+            return
+        exchange.permit = permit
+        self._bound_tunnel(exchange, permit, token, now)
+        tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+
+    def _bound_tunnel(self, exchange: Exchange, permit: Permit, token: TxnToken | None, now: float) -> None:
+        """Set when a tunnel ends at last, on the loop's clock, never later than before; and its bytes."""
+        until = self._grant.until
+        if token is not None and permit.tunnel.ends_with_token:
+            until = min(until, token.exp)
+        ends_at = min(self.runtime.clock() + until - now, exchange.started + permit.tunnel.max_s)
+        exchange.tunnel_ends_at = min(exchange.tunnel_ends_at, ends_at)
+        exchange.tunnel_max_bytes = permit.tunnel.max_bytes
 
     def _withdraw(self, grace_s: float) -> None:
         """Finish what is in progress within the grace; without one it is cut."""
@@ -177,7 +223,7 @@ class InboundConnection(Downstream):
             if self.exchange is not None:
                 self.exchange.fail(GrantEnded("the peer of this connection is trusted no more"))
             if self._tunnel is not None:
-                self._tunnel.close()
+                self._tunnel.end(GrantEnded("the peer of this connection is trusted no more"))
             cut(self.transport)
             return
         self.ends_at = self.runtime.clock() + grace_s
@@ -201,13 +247,13 @@ class InboundConnection(Downstream):
         self._inbound.lifetimes.hasten(self.ends_at)
         self._leaving = True
         if self._tunnel is not None:
-            self._tunnel.close()
+            self._tunnel.end(GrantEnded("an SVID of this connection has ended, or its peer is trusted no more"))
         elif self.exchange is not None:
             self.exchange.fail(GrantEnded("an SVID of this connection has ended, or its peer is trusted no more"))
         else:
             self.part()
 
-    def on_request(self, exchange: Exchange) -> None:
+    def on_request(self, exchange: Exchange) -> None:  # noqa: C901 - every step in its order
         """Authenticate, authorise, forward."""
         head = exchange.head
         inbound = self._inbound
@@ -225,6 +271,8 @@ class InboundConnection(Downstream):
             except ProxyError as refusal:
                 permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
             exchange.permit = permit
+            if self._meter is not None:
+                _charge(exchange, self._meter)
             if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
                 return
             if (passages := inbound.transactions.passages) is not None:
@@ -243,8 +291,7 @@ class InboundConnection(Downstream):
             self._fail(exchange, error)
             return
         if is_websocket(head):
-            lasts_s = min(token.exp - now, self._grant.until - now, permit.tunnel.max_s)
-            exchange.tunnel_ends_at, exchange.tunnel_max_bytes = exchange.started + lasts_s, permit.tunnel.max_bytes
+            self._bound_tunnel(exchange, permit, token, now)
         self.forward(exchange, inbound.pool)
 
     def _fail(self, exchange: Exchange, error: ProxyError) -> None:
@@ -322,3 +369,11 @@ class InboundConnection(Downstream):
     def _source(self) -> str:
         host = self.transport.get_extra_info("peername") or ("",)
         return str(host[0])
+
+
+def _charge(exchange: Exchange, meter: Meter) -> None:
+    """Hold a body to what is left; what was read of it before there was a Permit counts too. Raises BytesSpent."""
+    if exchange.meter is None:
+        exchange.meter = meter
+        meter.expect(exchange.request_bytes or exchange.head.length)
+        meter.takes(exchange.request_bytes)

@@ -71,12 +71,11 @@ class Opening(Exchange):
         self._client.enter(tunnel, first)
         tunnel.start(upstream.decoder.release(), from_client)
 
-    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int) -> None:
+    def _tunnel_ended(self, upstream_bytes: int, client_bytes: int, failure: ProxyError | None) -> None:
         self.finished = True
         if self._open is not None:
             self._open.dec()
         self.request_bytes, self.response_bytes = client_bytes, upstream_bytes
-        failure = self.tunnel.failure if self.tunnel is not None else None
         self.account.tunnel(self, failure, self.runtime.clock() - self._began)
 
 

@@ -23,7 +23,6 @@ from proxy.policy.binding import Undecided
 from proxy.policy.connect import permit_tunnel
 from proxy.policy.permit import Permit
 from proxy.tls.handshake import is_cut
-from proxy.tls.proofs import Proofs
 from proxy.tokens.carry import one_token
 from proxy.tokens.claims import TxnToken
 
@@ -79,8 +78,7 @@ class RawInboundConnection(InboundConnection):
         except ProxyError as error:
             exchange.fail(error)
             return
-        exchange.tunnel_ends_at = self._end_of(permit, token, exchange.started, now)
-        exchange.tunnel_max_bytes = permit.tunnel.max_bytes
+        self._bound_tunnel(exchange, permit, token, now)
         exchange.pool = inbound.pool
         self.listener.open_upstream(self, exchange)
 
@@ -93,20 +91,11 @@ class RawInboundConnection(InboundConnection):
             exchange.shown = facts_of(exchange, self._source())
         return permit_tunnel(self._grant, target, token, now, exchange.shown)
 
-    def _end_of(self, permit: Permit, token: TxnToken | None, began: float, now: float) -> float:
-        """When a tunnel that began then has to end, on the loop's clock."""
-        until = self._grant.until
-        if token is not None and permit.tunnel.ends_with_token:
-            until = min(until, token.exp)
-        return min(self.runtime.clock() + until - now, began + permit.tunnel.max_s)
-
-    def judge(self, proofs: Proofs) -> None:
-        """Judge the peer again, and then the tunnel: another policy may allow it less, or not at all."""
-        super().judge(proofs)
+    def _judge_tunnel(self, now: float) -> None:
+        """Judge what was opened or is about to be: another policy may allow it less, or not at all."""
         opening = self._opening
-        if opening is None or opening.permit is None or not self._grant.until:
+        if opening is None or opening.permit is None or opening.finished:
             return
-        now = self.runtime.now()
         try:
             opening.permit = permit = self._permit(opening, opening.token, now)
         except ProxyError as error:
@@ -115,9 +104,9 @@ class RawInboundConnection(InboundConnection):
             else:
                 opening.fail(error)
             return
-        opening.tunnel_ends_at = min(opening.tunnel_ends_at, self._end_of(permit, opening.token, opening.started, now))
+        self._bound_tunnel(opening, permit, opening.token, now)
         if opening.tunnel is not None:
-            opening.tunnel.shorten(opening.tunnel_ends_at)
+            opening.tunnel.restrict(opening.tunnel_ends_at, opening.tunnel_max_bytes)
 
     def eof_received(self) -> bool:
         """Take the end of TLS. Only one with a close_notify says that what came is the whole."""

@@ -13,13 +13,12 @@ from typing import Final
 from proxy.errors import GrantEnded, ProxyError, TunnelIdle
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import Timeouts
-from proxy.flow.tunnel import Near, Tunnel
+from proxy.flow.tunnel import ENDED, Near, Tunnel
 from proxy.net.cut import reset
 from proxy.net.deadlines import NEVER
 from proxy.upstream.connection import Upstream
 
 _IDLE: Final = "nothing has moved in the tunnel for timeouts.tcp_idle"
-_ENDED: Final = "the token, the Grant or the time of this tunnel has ended"
 
 
 class RawTunnel(Tunnel):
@@ -31,7 +30,7 @@ class RawTunnel(Tunnel):
         self,
         runtime: Runtime,
         upstream: Upstream,
-        on_ended: Callable[[int, int], None],
+        on_ended: Callable[[int, int, ProxyError | None], None],
         timeouts: Timeouts,
         ends_at: float,
         max_bytes: int,
@@ -62,7 +61,7 @@ class RawTunnel(Tunnel):
         reset(self._upstream.transport)
         if near is not None:
             near.abort()
-        self._on_ended(self._upstream_bytes, self._client_bytes)
+        self._on_ended(self._upstream_bytes, self._client_bytes, self.failure)
 
     def finish(self) -> None:
         """Deliver what was taken, and close both sides in good order."""
@@ -80,7 +79,7 @@ class RawTunnel(Tunnel):
             upstream.transport.close()
         if near is not None:
             near.hang_up()
-        self._on_ended(self._upstream_bytes, self._client_bytes)
+        self._on_ended(self._upstream_bytes, self._client_bytes, self.failure)
 
     def _begin_end(self) -> Near | None:
         self._ended = True
@@ -116,7 +115,7 @@ class RawTunnel(Tunnel):
                 self._forget()
                 self._upstream.transport.close()
         elif now >= self._ends_at:
-            self.end(GrantEnded(_ENDED))
+            self.end(GrantEnded(ENDED))
         elif self._drained_by == NEVER:
             self.end(TunnelIdle(_IDLE))
         elif not self._undelivered() or now >= self._drained_by:

@@ -83,6 +83,7 @@ RESCUES: dict[str, Rescue] = {
     "keys_unavailable": _503,
     # the permission
     "grant_ended": Rescue(403, close=True),
+    "bytes_spent": Rescue(403, close=True),  # the next connection has its own
     "route_not_allowed": _403,
     "authoriser_denied": _403,
     "scope_missing": _403,
@@ -127,7 +128,6 @@ CONNECTION_ONLY = frozenset(
         "revocation_unknown",
         "peer_revoked",
         "peer_not_allowed",
-        "bytes_spent",
         "tunnel_idle",
         "config_invalid",
         "identity_invalid",

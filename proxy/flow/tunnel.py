@@ -5,13 +5,16 @@ with the last byte that its rule allows.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from proxy.errors import BytesSpent, ProxyError
+from proxy.errors import BytesSpent, GrantEnded, ProxyError
 from proxy.flow.runtime import Runtime
 from proxy.net.deadlines import NEVER
 from proxy.observe.cells import Counter
 from proxy.upstream.connection import Upstream
+
+ENDED: Final = "the token, the Grant or the time of this tunnel has ended"
+_SPENT: Final = "the tunnel has carried as many bytes as its rule allows"
 
 
 class Near(Protocol):
@@ -57,7 +60,7 @@ class Tunnel:
         self,
         runtime: Runtime,
         upstream: Upstream,
-        on_ended: Callable[[int, int], None],
+        on_ended: Callable[[int, int, ProxyError | None], None],
         idle_s: float,
         ends_at: float,
         max_bytes: int = 0,
@@ -94,7 +97,7 @@ class Tunnel:
         if self._max_bytes and (left := self._left(len(data))) is not None:
             if left:
                 self.to_client(data[:left])
-            self.end(BytesSpent("the tunnel has carried as many bytes as its rule allows"))
+            self.end(BytesSpent(_SPENT))
             return
         self._upstream_bytes += len(data)
         self.to_client_total.inc(len(data))
@@ -107,7 +110,7 @@ class Tunnel:
         if data and not self._ended:
             if self._max_bytes and (left := self._left(len(data))) is not None:
                 self.to_upstream(data[:left])
-                self.end(BytesSpent("the tunnel has carried as many bytes as its rule allows"))
+                self.end(BytesSpent(_SPENT))
                 return
             self._client_bytes += len(data)
             self.to_upstream_total.inc(len(data))
@@ -116,11 +119,12 @@ class Tunnel:
 
     def _left(self, wanted: int) -> int | None:
         """How many bytes may still pass, where ``wanted`` are more than that."""
-        left = self._max_bytes - self._upstream_bytes - self._client_bytes
+        left = max(self._max_bytes - self._upstream_bytes - self._client_bytes, 0)
         return left if wanted > left else None
 
-    def shorten(self, ends_at: float) -> None:
-        """End no later than that, on the loop's clock."""
+    def restrict(self, ends_at: float, max_bytes: int) -> None:
+        """Take the limits of another policy; it ends no later than before. On the loop's clock."""
+        self._max_bytes = max_bytes
         self._ends_at = min(self._ends_at, ends_at)
         self.deadline = min(self.deadline, self._ends_at)
 
@@ -144,11 +148,14 @@ class Tunnel:
         near, self._near = self._near, None
         if near is not None:
             near.hang_up()
-        self._on_ended(self._upstream_bytes, self._client_bytes)
+        self._on_ended(self._upstream_bytes, self._client_bytes, self.failure)
 
     def on_deadline(self) -> None:
         """Nothing moved for too long, or the authority has ended."""
-        self.close()
+        if self._runtime.clock() >= self._ends_at:
+            self.end(GrantEnded(ENDED))
+        else:
+            self.close()
 
     def on_client_writable(self, *, writable: bool) -> None:
         """The client's buffer is full, or has room again."""

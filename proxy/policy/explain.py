@@ -1,39 +1,54 @@
-"""Why a request would be allowed or refused, for a person.
+"""Why a request or a tunnel would be allowed or refused, for a person.
 
-The verdict is the one of ``admit`` and ``Grant.permit``; nothing here decides. Then the same compiled rules are walked
-once more, and each condition is asked by the same method, to tell what stands there. Tests hold that the two agree.
+The verdict is that of ``Revoked``, ``admit``, and ``Grant.permit`` or ``permit_tunnel``; nothing here decides. Then the
+same compiled rules are walked once more, and each condition is asked by the same method, to tell what stands there.
+Tests hold that the two agree.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.errors import AccessTokenMissing, AmbiguousPath, PeerNotAllowed, ProxyError, TokenMissing
+from proxy.errors import AccessTokenMissing, AmbiguousPath, BadHost, PeerNotAllowed, ProxyError, TokenMissing
 from proxy.identity.peer import Peer
-from proxy.policy.advise import advice_for
+from proxy.policy.advise import Asked, advice_for, because
 from proxy.policy.conditions import Condition, Question
+from proxy.policy.connect import permit_tunnel, spelled
 from proxy.policy.denials import Denial
 from proxy.policy.findings import Considered, Explanation, Finding
 from proxy.policy.grant import Grant, admit, route_that_trades
 from proxy.policy.modes import let_pass
 from proxy.policy.permit import Permit
+from proxy.policy.revocation import Revoked
 from proxy.policy.routes import Route
 from proxy.policy.rules import Policy
+from proxy.policy.tunnels import of_tunnel
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.facts import Facts
 
 _NOTHING_SHOWN: Final = "no token was shown"
+_ONCE: Final = "whether this transaction was used before for {}: it is taken once, and the sidecar alone remembers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is asked about: ``token`` None where none is shown; ``until`` is the end of the connection."""
+    """What is asked about: ``token`` None where none is shown; ``until`` is the end of the connection.
+
+    ``tunnel``: the target of the request is ``host:port``, as it came, and the app speaks raw TCP.
+    """
 
     peer: Peer
     request: Facts
     token: TxnToken | None
     now: float
     until: float = float("inf")
+    tunnel: bool = False
+    revoked: Revoked = field(default_factory=Revoked)
+
+    @property
+    def target(self) -> bytes:
+        """What rules are asked for. Raises BadHost."""
+        return spelled(self.request.target) if self.tunnel else self.request.target
 
 
 def explain(policy: Policy, case: Case) -> Explanation:
@@ -50,14 +65,28 @@ def explain(policy: Policy, case: Case) -> Explanation:
         route="" if permit is None else permit.route,
         connection=connection,
         considered=considered,
-        advice=() if refusal is None else tuple(advice_for(refusal, policy, case.peer, case.request, considered)),
+        advice=() if refusal is None else tuple(_advice(refusal, policy, case, considered)),
+        unknown=() if permit is None or not permit.once else (_ONCE.format(permit.once),),
     )
+
+
+def _advice(refusal: ProxyError, policy: Policy, case: Case, considered: tuple[Considered, ...]) -> Iterator[str]:
+    try:
+        asked = Asked(case.request.method, case.target)
+    except BadHost:
+        return iter(())
+    return advice_for(refusal, policy, case.peer, asked, considered)
 
 
 def decide(policy: Policy, case: Case) -> tuple[Permit | None, ProxyError | None]:
     """Return what a sidecar would: the Permit, or the refusal."""
     try:
-        grant = admit(policy, case.peer, case.until)
+        case.revoked.admit(case.peer)
+        grant = admit(policy, case.peer, case.until, case.now)
+        if case.token is not None:
+            case.revoked.check(case.token)
+        if case.tunnel:
+            return permit_tunnel(grant, case.request.target, case.token, case.now, case.request), None
         if case.token is None:
             return None, _without_token(grant, case)
         return _permit(grant, case, case.token), None
@@ -94,6 +123,7 @@ class _Walk:
         asked = " or ".join(repr(rule.name) for rule in naming) or "no rule allows it anything"
         yield Finding(name="peer", asked=asked, found=self._case.peer.uri, holds=self._admitted)
         token, ceiling = self._case.token, self._ceiling
+        yield from self._revoked()
         if token is not None and ceiling is not None and self._admitted:
             asked = " or ".join(sorted(ceiling.audiences))
             yield Finding(name="audience", asked=asked, found=token.aud, holds=token.aud in ceiling.audiences)
@@ -101,23 +131,37 @@ class _Walk:
             found = " ".join(sorted(token.scopes))
             yield Finding(name="ceiling", asked=asked, found=found, holds=token.scopes <= ceiling.scopes)
 
+    def _revoked(self) -> Iterator[Finding]:
+        """What of it is revoked; nothing where nothing is."""
+        revoked, token = self._case.revoked, self._case.token
+        if revoked.blind:
+            yield Finding(name="revoked", asked="what is revoked is known", found="no: a source is silent", holds=False)
+        entries = [("peer", revoked.of_peer(self._case.peer))] if len(revoked) else []
+        if len(revoked) and token is not None:
+            entries.append(("token", revoked.of_token(token)))
+        for name, entry in entries:
+            found = "not named" if entry is None else f"named by {entry.kind}" + because(entry)
+            asked = f"not among the {len(revoked)} entries"
+            yield Finding(name=f"{name} not revoked", asked=asked, found=found, holds=entry is None)
+
     @property
     def _admitted(self) -> bool:
         try:
-            admit(self._policy, self._case.peer, self._case.until)
+            admit(self._policy, self._case.peer, self._case.until, self._case.now)
         except PeerNotAllowed:
             return False
         return True
 
     def considered(self) -> Iterator[Considered]:
         """Every rule that denies and every route that speaks of the request."""
-        ceiling, request = self._ceiling, self._case.request
+        ceiling, method = self._ceiling, self._case.request.method
         if ceiling is None or not self._admitted:
             return
         try:
-            found = ceiling.routes.find(request.method, request.target)
-            denials = ceiling.denials.of(request.method, request.target) if ceiling.denials is not None else []
-        except AmbiguousPath:
+            target = self._case.target
+            found = ceiling.routes.find(method, target)
+            denials = ceiling.denials.of(method, target) if ceiling.denials is not None else []
+        except (AmbiguousPath, BadHost):
             return
         for denial in denials:
             yield self._denial(denial)
@@ -147,6 +191,10 @@ class _Walk:
     def _of_route(self, route: Route) -> Iterator[Finding]:
         token = self._case.token
         held = _NOTHING_SHOWN if token is None else " ".join(sorted(token.scopes))
+        if self._case.tunnel:
+            asked, bare = of_tunnel(route.permit.tunnel, "a transaction token"), route.permit.tunnel.bare
+            holds = True if bare or token is not None else None
+            yield Finding(name="tunnel", asked=asked, found=_NOTHING_SHOWN if token is None else "a token", holds=holds)
         if route.scopes:
             holds = None if token is None else route.scopes <= token.scopes
             yield Finding(name="scopes", asked=" ".join(sorted(route.scopes)), found=held, holds=holds)

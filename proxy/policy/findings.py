@@ -42,7 +42,8 @@ class Considered:
 class Explanation:
     """The verdict, and everything that was looked at. ``advice``: what would have made it pass.
 
-    ``would_refuse``: the reason for which it would not be allowed, were its rule not in audit mode.
+    ``would_refuse``: the reason for which it would not be allowed, were its rule not in audit mode. ``unknown``: what a
+    sidecar asks besides, and what could not be told here.
     """
 
     allowed: bool
@@ -54,6 +55,7 @@ class Explanation:
     connection: tuple[Finding, ...] = ()
     considered: tuple[Considered, ...] = ()
     advice: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     @property
     def follows(self) -> bool:

@@ -32,6 +32,7 @@ from proxy.policy.audited import audited
 from proxy.policy.binding import Undecided
 from proxy.policy.conditions import Question
 from proxy.policy.denials import Denials
+from proxy.policy.limits import UNLIMITED
 from proxy.policy.permit import Permit
 from proxy.policy.routes import Alternatives, Found, Route, RouteTable
 from proxy.policy.rules import Policy
@@ -44,8 +45,8 @@ from proxy.tokens.facts import Facts
 class Grant:
     """Audiences, scopes and routes of one connection; ``trades`` where one of them has ``exchange``.
 
-    ``denials`` None: no rule denies the peer anything. ``refusals``: tokens beyond it that it bears. ``until`` is 0
-    once it was taken back. Only ``admit`` makes one.
+    ``denials`` None: no rule denies the peer anything. ``refusals``: tokens beyond it that it bears. ``max_bytes``: of
+    all bodies, both ways together. ``until`` is 0 once it was taken back. Only ``admit`` makes one.
 
     ``watched``, ``audits``: as a Ceiling has them, for ``modes``. ``barred``: why the peer would not have come in.
     """
@@ -59,6 +60,7 @@ class Grant:
     denials: Denials | None = None
     since: float = 0.0
     refusals: int = 10
+    max_bytes: int = UNLIMITED
     watched: Denials | None = None
     audits: bool = False
     barred: str = ""
@@ -173,6 +175,7 @@ class Grant:
             denials=self.denials,
             since=self.since,
             refusals=self.refusals,
+            max_bytes=self.max_bytes,
             watched=self.watched,
         )
 
@@ -230,6 +233,7 @@ def admit(policy: Policy, peer: Peer, until: float, since: float = 0.0) -> Grant
         denials=ceiling.denials,
         since=since,
         refusals=ceiling.refusals,
+        max_bytes=ceiling.max_bytes,
         watched=ceiling.watched,
         audits=ceiling.audits,
     )

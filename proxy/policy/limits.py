@@ -1,7 +1,7 @@
 """How much one connection may do, and for how long: the part of a rule that is a number.
 
-Rules that name the same peer are alternatives, as everywhere: a connection has the widest time and patience of them. A
-tunnel was permitted by one rule, and has the limits of that one.
+Rules that name the same peer are alternatives, as everywhere: a connection has the widest room, time and patience of
+them. A tunnel was permitted by one rule, and has the limits of that one.
 """
 
 from collections.abc import Iterable
@@ -40,6 +40,12 @@ def tunnel_limits(settings: LimitSettings, need: TokenNeed, ends: TunnelEnd) -> 
         ends is TunnelEnd.TOKEN,
         need is TokenNeed.NONE,
     )
+
+
+def widest_bytes(rules: Iterable[LimitSettings]) -> int:
+    """How many bytes of bodies a connection of these rules may carry, both ways together."""
+    wanted = [limits.max_bytes or UNLIMITED for limits in rules]
+    return UNLIMITED if UNLIMITED in wanted else max(wanted, default=UNLIMITED)
 
 
 def widest_s(rules: Iterable[LimitSettings]) -> float:

@@ -105,7 +105,7 @@ def judge(policy: Policy, recorded: Recorded) -> Verdict:
 
     """
     try:
-        grant = admit(policy, recorded.peer, _FAR)
+        grant = admit(policy, recorded.peer, _FAR, recorded.now)
     except PeerNotAllowed as refusal:
         return Verdict(decision=DENY, reason=refusal.reason)
     if recorded.token is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from proxy.identity.spiffe_id import SpiffeId
 from proxy.policy.conditions import Condition
 from proxy.policy.denials import Denial, Denials
-from proxy.policy.limits import most_refusals, widest_s
+from proxy.policy.limits import most_refusals, widest_bytes, widest_s
 from proxy.policy.peers import patterns_of
 from proxy.policy.routes import Route, RouteTable
 from proxy.policy.settings import Ambiguity, LimitSettings, Mode
@@ -37,7 +37,18 @@ class Ceiling:
     ``watched`` are the rules that would deny, were they enforced; ``audits``: every rule that allows is in audit mode.
     """
 
-    __slots__ = ("audiences", "audits", "denials", "max_s", "refusals", "routes", "scopes", "trades", "watched")
+    __slots__ = (
+        "audiences",
+        "audits",
+        "denials",
+        "max_bytes",
+        "max_s",
+        "refusals",
+        "routes",
+        "scopes",
+        "trades",
+        "watched",
+    )
 
     def __init__(self, all_rules: Sequence[Rule], allow: frozenset[Ambiguity], mode: Mode) -> None:
         rules = [rule for rule in all_rules if rule.denial is None]
@@ -52,6 +63,7 @@ class Ceiling:
         self.audiences = frozenset().union(*(rule.audiences for rule in rules))
         self.scopes = frozenset().union(*(rule.scopes for rule in rules))
         self.trades = any(route.ask is not None for rule in rules for route in rule.routes)
+        self.max_bytes = widest_bytes(rule.limits for rule in rules)
         self.max_s = widest_s(rule.limits for rule in rules)
         self.refusals = most_refusals(rule.limits for rule in rules)
         self.routes = RouteTable([route for rule in rules for route in rule.routes], allow)

@@ -33,7 +33,7 @@ class TunnelEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitSettings:
-    """``limits`` of a rule; None: no limit. Bytes count both ways together.
+    """``limits`` of a rule; None: no limit. Bytes count both ways together: of all bodies of a connection, of a tunnel.
 
     ``max_s``: of a connection, and of each tunnel. ``refusals``: tokens beyond the Grant; the last ends the connection.
     """

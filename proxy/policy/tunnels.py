@@ -38,7 +38,7 @@ def of_limits(limits: LimitSettings) -> str:
     """Say the limits of a rule; empty where only the default one is left."""
     said = []
     if limits.max_bytes is not None:
-        said.append(f"a tunnel carries at most {limits.max_bytes} bytes")
+        said.append(f"a connection carries at most {limits.max_bytes} bytes")
     if limits.max_s is not None and limits.max_s < FOREVER:
         said.append(f"a connection ends after {limits.max_s:g} s")
     if limits.refusals != LimitSettings().refusals:

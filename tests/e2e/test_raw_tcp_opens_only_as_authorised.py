@@ -10,7 +10,9 @@ from support.mesh import outbound as http_outbound
 from support.ports import refused_port
 from support.sidecar import SOON_S, Sidecar, wait_until
 from support.tcp import DB_RULE, Path, inbound, outbound, path_to, token_service
-from support.wire import Wire
+from support.wire import Truncated, Wire
+
+from proxy.cli import main
 
 HOST = b"Host: db:5432\r\n"
 
@@ -375,3 +377,29 @@ def test_what_the_callers_sidecar_knows_is_revoked_ends_its_tunnel(mesh: Mesh, p
         assert time.monotonic() - began < SOON_S
     finally:
         assert path.edge.post("/revocations/lift", {"id": json.loads(body)["id"]})[0] == 200
+
+
+@pytest.mark.parametrize("authority", ["db:5432", "DB:5432", "other:5432", "db:5433", "db", "db:0", "db:5432/"])
+@pytest.mark.parametrize("scope", ["db.query", "db.admin", "orders.read", None])
+@pytest.mark.parametrize("peer", ["edge", "shop"])
+def test_explain_says_the_same(
+    mesh: Mesh, path: Path, capsys: pytest.CaptureFixture[str], authority: str, scope: str | None, peer: str
+) -> None:
+    """Of each tunnel, what the sidecar before the app does with it."""
+    mesh.svid("shop")
+    claims = mesh.folder / "claims.json"
+    claims.write_text(json.dumps({"sub": "alice", "scope": scope}))
+    words = ["--config", str(mesh.folder / "db.yaml"), "--peer", f"spiffe://example.org/{peer}", "--host", authority]
+    words += ["--json"] if scope is None else ["--json", "--claims", str(claims)]
+    main(["explain", *words])
+    explained = json.loads(capsys.readouterr().out)
+    wire = path.peer(peer)
+    token = None if scope is None else mesh.mint.token(scope=scope)
+    try:
+        answer = wire.send(connect(token, authority=authority.encode())).head()
+        found = (answer.status == 200, "")
+        if answer.status != 200:
+            found = (False, json.loads(wire.take(int(answer.get("content-length"))))["reason"])
+    except (Truncated, ConnectionError):
+        found = (False, "peer_not_allowed")
+    assert (explained["allowed"], explained["reason"]) == found

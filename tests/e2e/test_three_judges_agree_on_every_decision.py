@@ -58,7 +58,7 @@ class Explainer:
         options = argparse.Namespace(
             outbound=False, peer=case.peer, method=case.method, host=case.host, path=case.path,
             claims=claims, header=[f"{name}: {value}" for name, value in case.fields], body=None, source="127.0.0.1",
-            at=str(now),
+            at=str(now), revocations=None,
         )  # fmt: skip
         explanation, _ = answer(self._settings, options, now)
         if case.claims is not None and explanation.connection:

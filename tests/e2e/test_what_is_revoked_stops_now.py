@@ -13,6 +13,8 @@ from support.mesh import DOMAIN, EDGE, INBOUND, ORDERS, Mesh, mesh_in, orders_at
 from support.sidecar import SOON_S, Sidecar, wait_until
 from support.wire import Truncated, Wire
 
+from proxy.cli import main
+
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
 SHOP = f"spiffe://{DOMAIN}/shop"
@@ -291,3 +293,37 @@ def test_the_door_of_the_operator(mesh: Mesh, paths: Paths) -> None:
     revoke(orders, sub="one")
     status, body = orders.post("/revocations", {"sub": "two"})
     assert (status, json.loads(body)["reason"]) == (503, "revocations_invalid")
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"sub": "alice"}, "token_revoked"),
+        ({"txn": "task-1"}, "token_revoked"),
+        ({"sub": "bob"}, ""),
+        ({"spiffe_id": EDGE}, "peer_revoked"),
+    ],
+)
+def test_explain_says_the_same(
+    mesh: Mesh, paths: Paths, capsys: pytest.CaptureFixture[str], entry: dict[str, str], reason: str
+) -> None:
+    """With what the sidecar says of itself, explain has its verdict."""
+    orders = orders_of(mesh, paths)
+    revoke(orders, **entry)
+    said, claims = mesh.folder / "said.json", mesh.folder / "claims.json"
+    said.write_text(orders.get("admin", "/revocations")[1])
+    mine = {"sub": "alice", "txn": "task-1", "scope": "orders.read"}
+    claims.write_text(json.dumps(mine))
+    words = ["--config", str(orders.config), "--peer", EDGE, "--host", "orders", "--path", "/orders/1", "--json"]
+    words += ["--claims", str(claims), "--revocations", str(said)]
+    main(["explain", *words])
+    explained = json.loads(capsys.readouterr().out)
+    assert (explained["allowed"], explained["reason"]) == (not reason, reason)
+    assert not any("what else is revoked" in line for line in explained["unknown"])
+    try:
+        answer = mesh.connect(orders.ports["inbound"]).ask("GET", "/orders/1", mesh.bearer(**mine))
+    except (Truncated, ConnectionError):
+        orders.wait_for_decision(reason="peer_revoked")
+        assert reason == "peer_revoked"
+    else:
+        assert (answer.status == 200, answer.reason) == (not reason, reason)

@@ -1,5 +1,6 @@
 """``svidecar explain``, from the command line to its words and its exit code."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ policy:
   - name: edge may order
     peers: [spiffe://example.org/edge]
     scopes: [orders.read, orders.write]
+    limits: {time: 8h}
     routes:
       - {match: "GET /orders/{id}", scopes: [orders.read]}
       - {match: "POST /orders", scopes: [orders.write], facts: {quantity: "body:/q"}}
+      - {match: "POST /pay", once: true}
   - {name: no debugging, effect: deny, hosts: ["*.debug"]}
 """
 )
@@ -151,6 +154,190 @@ def test_as_data(explain: Verb) -> None:
     assert "iat" in data["assumed"]
 
 
+def test_what_only_the_sidecar_remembers(explain: Verb) -> None:
+    """Whether a transaction was used before; it is told where a route asks, and only there."""
+    once = "whether this transaction was used before for "
+    assert once in explain.edge("--path", "/pay", "--method", "POST", claims=READ)[1]
+    code, out, _ = explain.edge("--path", "/pay", "--method", "POST", "--json", claims=READ)
+    assert (code, sum(line.startswith(once) for line in json.loads(out)["unknown"])) == (0, 1)
+    assert once not in explain.edge("--path", "/orders/7", claims=READ)[1]
+
+
+def test_an_authoriser_is_not_asked(explain: Verb) -> None:
+    """And that is told."""
+    (explain.folder / "sidecar.yaml").write_text(YAML + "authoriser: {opa: {url: 'http://127.0.0.1:8181/v1/data/a'}}\n")
+    assert "the authoriser outside" in explain.edge("--path", "/orders/7", claims=READ)[1]
+
+
+REVOKED: list[tuple[dict[str, Any], str, str]] = [
+    ({"spiffe_id": EDGE}, "peer_revoked", "no  peer not revoked: not among the 1 entries; found: named by spiffe_id"),
+    (
+        {"sub": "alice", "because": "left"},
+        "token_revoked",
+        "no  token not revoked: not among the 1 entries; found: named by sub (left)",
+    ),
+    ({"act": "agent"}, "token_revoked", "named by act"),
+    ({"txn": "task-1"}, "token_revoked", "named by txn"),
+    ({"issued_before": 2_000}, "token_revoked", "named by issued_before"),
+    ({"sub": "bob"}, "", "yes token not revoked: not among the 1 entries; found: not named"),
+    ({"sub": "alice", "expires": 2_000}, "", ""),
+    ({"serial": "0x1f", "issuer": "example.org"}, "", "certificates revoked by serial (1 entries): none is shown here"),
+    ({"token_sha256": "ab" * 32}, "", "tokens revoked by their SHA-256 (1 entries): claims have none"),
+]
+CLAIMS = READ | {"txn": "task-1", "act": {"sub": "agent"}, "iat": 1_990, "exp": 2_100}
+
+
+@pytest.mark.parametrize(("entry", "reason", "told"), REVOKED, ids=[next(iter(entry)) for entry, _, _ in REVOKED])
+@pytest.mark.parametrize("form", ["list", "admin port", "file of the YAML"])
+def test_what_is_revoked(explain: Verb, form: str, entry: dict[str, Any], reason: str, told: str) -> None:
+    """By what is given, or by the list of the YAML; each kind that claims can tell."""
+    path = explain.folder / "revoked.json"
+    given = ["--revocations", str(path)]
+    whole: dict[str, Any] = {"revoked": [entry]}
+    if form == "admin port":
+        more = {"id": "ab", "source": "admin", "told": 1.0}
+        whole = {"kept": True, "blind": False, "errors": {}, "revoked": [entry | more]}
+    elif form == "file of the YAML":
+        (explain.folder / "sidecar.yaml").write_text(YAML + "revocation: {file: revoked.json}\n")
+        given = []
+    path.write_text(json.dumps(whole))
+    code, out, _ = explain.edge("--path", "/orders/7", "--at", "2050", *given, claims=CLAIMS)
+    assert (code, out.partition(":")[0]) == (
+        (1, "refused")
+        if reason
+        else (0, "allowed by the rule 'edge may order', /orders/{id}\nthe connection\n  yes peer")
+    )
+    assert reason in out.splitlines()[0]
+    assert told in out
+    assert ("what else is revoked" in out) is (form != "admin port")
+
+
+def test_a_revoked_peer_is_told_before_anything_that_it_sends(explain: Verb) -> None:
+    """As a sidecar would close its connection."""
+    path = explain.folder / "revoked.json"
+    path.write_text(json.dumps({"revoked": [{"spiffe_id": EDGE}]}))
+    code, out, _ = explain.edge("--path", "/a b", "--revocations", str(path))
+    assert (code, out.startswith("refused: peer_revoked: ")) == (1, True)
+
+
+def test_a_sidecar_that_is_blind(explain: Verb, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets nobody new in; what it says of itself may come through a pipe."""
+    said = json.dumps({"kept": False, "blind": True, "errors": {}, "revoked": []}).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(said)))
+    code, out, _ = explain.edge("--path", "/orders/7", "--revocations", "-", claims=READ)
+    assert (code, out.startswith("refused: revocation_unknown: ")) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "which cannot be read here"),
+        ("revoked: [{nothing: 1}]", "for a sidecar would refuse it"),
+        ("revoked: []", ""),
+    ],
+)
+def test_the_list_of_the_yaml_may_be_elsewhere(explain: Verb, content: str | None, told: str) -> None:
+    """It is read on the machine of the sidecar; here it is told that it was not."""
+    (explain.folder / "sidecar.yaml").write_text(YAML + "revocation: {file: revoked.yaml}\n")
+    if content is not None:
+        (explain.folder / "revoked.yaml").write_text(content)
+    code, out, _ = explain.edge("--path", "/orders/7", claims=READ)
+    assert code == 0
+    assert told in out
+    assert ("revocation.file" in out) is bool(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file"),
+        ("revoked: [{txn: a, sub: b}]", "line 1: revoked[0] names txn and sub"),
+        ('{"blind": false}', "not what GET /revocations answers"),
+        ('{"blind": false, "revoked": [{"txn": ""}]}', "not what GET /revocations answers"),
+        ('{"blind": false, "revoked": [1]}', "not what GET /revocations answers"),
+    ],
+)
+def test_revocations_that_cannot_be_read(explain: Verb, content: str | None, told: str) -> None:
+    """Exit code 2: half a list is none."""
+    path = explain.folder / "revoked.yaml"
+    if content is not None:
+        path.write_text(content)
+    code, out, err = explain.edge("--path", "/orders/7", "--revocations", str(path), claims=READ)
+    assert (code, out) == (2, "")
+    assert f"--revocations: {path}: " in err
+    assert told in err
+
+
+TCP = (
+    WHO
+    + """\
+inbound: {app: "tcp://127.0.0.1:5432"}
+tokens: {keys: jwks.json, service: {url: "https://tts/token", spiffe_id: "spiffe://example.org/tts"}}
+outbound:
+  tcp:
+    - {listen: "127.0.0.1:15432", host: "other:5432", address: "other.svc:15006", spiffe_id: "spiffe://example.org/db"}
+policy:
+  - name: edge may query
+    peers: [spiffe://example.org/edge]
+    scopes: [db.query, db.admin]
+    routes:
+      - {match: "CONNECT db:5432", scopes: [db.query]}
+  - name: probe
+    peers: [spiffe://example.org/probe]
+    limits: {time: 10s}
+    routes: [{match: "CONNECT db:5432", token: none}]
+  - {name: not at night, effect: deny, peers: [spiffe://example.org/probe], routes: [{match: "CONNECT night:5432"}]}
+"""
+)
+QUERY = {"sub": "alice", "scope": "db.query"}
+
+
+@pytest.mark.parametrize(
+    ("words", "claims", "reason", "told"),
+    [
+        (["--host", "db:5432"], QUERY, "", "  yes tunnel: a transaction token, until the token ends; found: a token\n"),
+        (["--host", "DB:5432"], QUERY, "", "allowed by the rule 'edge may query', db:5432\n"),
+        (["--host", "db:5432", "--peer", "spiffe://example.org/probe"], None, "", "by mTLS alone, without a token"),
+        (
+            ["--host", "db:5432"],
+            None,
+            "token_missing",
+            "  a token for example.org, with at most the scopes db.admin db.query\n",
+        ),
+        (["--host", "db:5432"], QUERY | {"scope": "db.admin"}, "scope_missing", "scopes db.query (found: db.admin)"),
+        (["--host", "other:5432"], QUERY, "route_not_allowed", ""),
+        (
+            ["--host", "night:5432", "--peer", "spiffe://example.org/probe"],
+            None,
+            "denied_by_rule",
+            "'not at night' (deny)",
+        ),
+        (["--host", "db"], QUERY, "bad_host", ""),
+        (["--path", "db:5432", "--host", "other:5432"], QUERY, "bad_host", ""),
+        (["--host", "db:5432", "--method", "GET"], QUERY, "method_refused", ""),
+        (["--host", "db:5432", "--header", "Expect: 100-continue"], QUERY, "bad_framing", ""),
+    ],
+)
+def test_a_tunnel(explain: Verb, words: list[str], claims: dict[str, Any] | None, reason: str, told: str) -> None:
+    """Where the app speaks raw TCP: by the decoder and the rules of tunnels."""
+    (explain.folder / "sidecar.yaml").write_text(TCP)
+    peer = [] if "--peer" in words else ["--peer", EDGE]
+    code, out, _ = explain(*peer, *words, claims=claims)
+    assert (code, out.partition(" ")[0]) == ((1, "refused:") if reason else (0, "allowed"))
+    assert reason in out.splitlines()[0]
+    assert told in out
+
+
+def test_a_port_for_raw_tcp(explain: Verb) -> None:
+    """Where what the app calls there is carried to."""
+    (explain.folder / "sidecar.yaml").write_text(TCP)
+    code, out, _ = explain("--outbound", "--host", "other:5432")
+    assert (code, out.startswith("allowed: carries raw TCP from 127.0.0.1:15432 to other:5432 at ")) == (0, True)
+    code, out, _ = explain("--outbound", "--host", "other:5433")
+    assert code == 1
+    assert "those that there are: other:5432" in out
+
+
 def test_outbound(explain: Verb) -> None:
     """Whom the app may call."""
     code, out, _ = explain("--outbound", "--host", "ledger:80")
@@ -176,6 +363,7 @@ def test_outbound(explain: Verb) -> None:
         (["--outbound"], "name --host too"),
         (["--peer", "edge", "--path", "/", "--host", "h"], "--peer: "),
         (["--peer", EDGE, "--path", "/"], "--host is missing"),
+        (["--peer", EDGE, "--host", "h"], "name --path too"),
         (["--peer", EDGE, "--path", "/\r\nX: y", "--host", "h"], "one line"),
         (["--peer", EDGE, "--path", "/", "--host", "h", "--at", "noon"], "--at: "),
         (["--peer", EDGE, "--path", "/", "--host", "h", "--header", "Txn-Token: x"], "--claims"),

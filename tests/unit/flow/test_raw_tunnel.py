@@ -42,7 +42,7 @@ class Ends:
     def tunnel(self, ends_at: float = NEVER, max_bytes: int = 0) -> RawTunnel:
         """Join the ends."""
         made = RawTunnel(
-            self.runtime, self.upstream, lambda up, down: self.ended.append((up, down)), TIMEOUTS, ends_at, max_bytes
+            self.runtime, self.upstream, lambda up, down, _: self.ended.append((up, down)), TIMEOUTS, ends_at, max_bytes
         )
         made.open(self.near)
         made.start(self.upstream.decoder.release(), b"")
@@ -157,9 +157,9 @@ async def test_idle(ends: Ends) -> None:
 async def test_the_end_of_its_authority(ends: Ends) -> None:
     """Also one that comes later."""
     tunnel = ends.tunnel(ends_at=ends.clock.now + 50)
-    tunnel.shorten(ends.clock.now + 60)
+    tunnel.restrict(ends.clock.now + 60, 0)
     assert tunnel.deadline == ends.clock.now + 50
-    tunnel.shorten(ends.clock.now + 5)
+    tunnel.restrict(ends.clock.now + 5, 0)
     assert tunnel.deadline == ends.clock.now + 5
     tunnel.to_client(b"x")
     assert tunnel.deadline == ends.clock.now + 5

@@ -29,7 +29,7 @@ class Ends:
 
     def tunnel(self, ends_at: float = NEVER) -> Tunnel:
         """Join the ends."""
-        made = Tunnel(self.runtime, self.upstream, lambda up, down: self.ended.append((up, down)), IDLE_S, ends_at)
+        made = Tunnel(self.runtime, self.upstream, lambda up, down, _: self.ended.append((up, down)), IDLE_S, ends_at)
         made.open(self.near)
         return made
 

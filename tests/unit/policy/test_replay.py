@@ -11,7 +11,7 @@ from proxy.observe.audit.record import AuditRecord
 from proxy.observe.audit.settings import AuditSettings, PathDetail, Subject
 from proxy.policy.compile import compile_policy
 from proxy.policy.replay import NotRecorded, Recorded, Verdict, judge, read_record
-from proxy.policy.settings import Effect, Mode, PolicySettings, RouteSettings, RuleSettings
+from proxy.policy.settings import Effect, LimitSettings, Mode, PolicySettings, RouteSettings, RuleSettings
 
 EDGE = "spiffe://example.org/edge"
 
@@ -46,6 +46,7 @@ def test_each_question_of_the_policy() -> None:
     assert verdict(rule(actors=("none",))).reason == "actor_not_allowed"
     denial = RuleSettings(name="d", effect=Effect.DENY, actors=("agent-2",))
     assert verdict(rule(), denial).reason == "denied_by_rule"
+    assert verdict(rule(limits=LimitSettings(max_s=5.0))).decision == "allow", "its connection was open then"
     watched = rule(scopes=("x",), mode=Mode.AUDIT)
     assert verdict(watched) == Verdict(decision="would_refuse", reason="scope_missing", rule="r")
     stranger = rule(peers=("spiffe://example.org/x",))

@@ -62,5 +62,5 @@ def test_tunnels_in_plain_words() -> None:
         "  may use CONNECT db:5432 with scope s, until the token ends",
         "  may use CONNECT db:1 with any such token, also when the token has ended",
         "  may use CONNECT db:2 by mTLS alone, without a token",
-        "  a tunnel carries at most 5 bytes; a connection ends after 60 s; it ends at refusal 3 of a token beyond it",
+        "  a connection carries at most 5 bytes; a connection ends after 60 s; it ends at refusal 3 of a token beyond it",
     ]
