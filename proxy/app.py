@@ -37,7 +37,7 @@ from proxy.flow.raw_ports import RawPorts
 from proxy.flow.recall import Recall
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import AppProtocol
-from proxy.flow.transaction import Transactions, counted, memory_for, siblings_for, watch
+from proxy.flow.transaction import Transactions, counted, memories_for, memory_for
 from proxy.flow.withdrawal import Withdrawal
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
@@ -113,6 +113,7 @@ class Sidecar:
         self.assertions = make_assertions(settings.tokens.service, self.source, self.store, time.time)
         self.callers = make_callers(self.source, self.assertions, lambda: self.relations.jwt_keys, time.time)
         self.transactions = self._make_transactions(fetch)
+        self.transactions.show(self.metrics, time.time)
         self.authoriser = make_authoriser(settings.authoriser, fetch, time.monotonic, self.metrics)
         self.revocations.subscribe(self.transactions.authenticator.doubt, self._revoked_anew)
         self.inbound, self.inbound_door = self._make_inbound(self._make_runtime("in"))
@@ -166,9 +167,8 @@ class Sidecar:
     def _make_transactions(self, fetch: ControlFetch) -> Transactions:
         settings = self.settings
         authenticator = counted(settings.tokens, self.keys, self.metrics, self.withdrawal.revoked)
-        passages = memory_for(settings.destinations, settings.inbound, settings.sharing)
-        siblings = siblings_for(settings.sharing, passages, self.metrics)
-        return Transactions(authenticator, self._make_token_service(fetch), passages, siblings)
+        memories = memories_for(settings.destinations, settings.inbound, settings.sharing, self.metrics)
+        return Transactions(authenticator, self._make_token_service(fetch), *memories)
 
     def _make_token_service(self, fetch: ControlFetch) -> TokenService | None:
         if self.settings.tokens.service is None:
@@ -206,7 +206,6 @@ class Sidecar:
             authoriser=self.authoriser,
             withdrawal=self.withdrawal,
         )
-        watch(self.metrics, self.transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self.settings.tls.handshake_timeout_s), door
 
     def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None, RawPorts]:
@@ -255,7 +254,7 @@ class Sidecar:
         await self._serve("health", handlers.on_health, admin.health_host, admin.health_port)
         await self._serve("metrics", handlers.on_metrics, admin.metrics_host, admin.metrics_port)
         await self._serve("admin", handlers.on_admin, admin.admin_host, admin.admin_port)
-        await self.transactions.begin(self.tasks)  # before anything is remembered that others have to know
+        await self.transactions.begin(self.tasks, time.time())  # before anything is remembered that others have to know
         for name, listener in self._listeners():
             self.ports[name] = listener.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))
