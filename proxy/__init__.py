@@ -4,6 +4,7 @@ The map of the house, from the street to the cellar. Imports point down only (``
 
 ============ =========================================================================================
 cli          the verbs of ``svidecar``
+command_line how their words are read, and that no mistake repeats a token
 demo         ``svidecar demo``: three workloads, their sidecars, and what happens to good and bad calls
 supervisor   the life of a process: signals, reload, drain
 app          the composition root: the only file that knows every room

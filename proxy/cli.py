@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from proxy import __version__
+from proxy.command_line import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from proxy.config.problem import ConfigInvalid
 
     Verb: TypeAlias = Callable[[argparse.Namespace], int]
-    Verbs: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives it no name
+    Verbs: TypeAlias = argparse._SubParsersAction[Parser]  # noqa: SLF001 - argparse gives it no name
 
 OK = 0
 FAILED = 1
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="svidecar",
         description="A service-mesh sidecar: SPIFFE mTLS, transaction tokens on every hop, default deny.",
         epilog=_EPILOG,
