@@ -12,7 +12,7 @@ from proxy.flow.raw_inbound import RawInbound
 from proxy.flow.raw_ports import RawPorts
 from proxy.flow.runtime import Runtime
 from proxy.flow.settings import AppProtocol
-from proxy.flow.transaction import Transactions, memory_for, watch
+from proxy.flow.transaction import Transactions, memory_for
 from proxy.flow.withdrawal import Withdrawal
 from proxy.net.lifetimes import Lifetimes
 from proxy.outside.authoriser import Authoriser
@@ -83,7 +83,6 @@ class Doors:
             authoriser=authoriser,
             withdrawal=self._withdrawal,
         )
-        watch(on.metrics, self._transactions, door.used, time.time)
         return Listener(runtime, settings.listener, door, self._settings.tls.handshake_timeout_s), door
 
     def _make_outbound(self, runtime: Runtime) -> tuple[Listener | None, Outbound | None, RawPorts]:

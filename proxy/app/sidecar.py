@@ -27,7 +27,7 @@ from proxy.control.fetch import ControlFetch
 from proxy.federation.relations import Relations
 from proxy.flow.announce import announce
 from proxy.flow.recall import Recall
-from proxy.flow.transaction import Transactions, counted, memory_for, siblings_for
+from proxy.flow.transaction import Transactions, counted, memories_for
 from proxy.flow.withdrawal import Withdrawal
 from proxy.identity.bundle import Bundles
 from proxy.identity.describe import held_as_data
@@ -81,6 +81,7 @@ class Sidecar:
         self._assertions = make_assertions(settings.tokens.service, self.source, on.store, time.time)
         self._callers = make_callers(self.source, self._assertions, lambda: self._relations.jwt_keys, time.time)
         self._transactions = self._make_transactions()
+        self._transactions.show(on.metrics, time.time)
         self._authoriser = make_authoriser(settings.authoriser, self._fetch, time.monotonic, on.metrics)
         self.doors = Doors(settings, on, self._transactions, screen, self._withdrawal, self._authoriser)
         self._recall = Recall(self.doors.connections, screen, self._withdrawal, on.tasks, time.monotonic)
@@ -106,9 +107,8 @@ class Sidecar:
     def _make_transactions(self) -> Transactions:
         settings, metrics = self.settings, self.foundation.metrics
         authenticator = counted(settings.tokens, self.keys, metrics, self._withdrawal.revoked)
-        passages = memory_for(settings.destinations, settings.inbound, settings.sharing)
-        siblings = siblings_for(settings.sharing, passages, metrics)
-        return Transactions(authenticator, self._make_token_service(), passages, siblings)
+        memories = memories_for(settings.destinations, settings.inbound, settings.sharing, metrics)
+        return Transactions(authenticator, self._make_token_service(), *memories)
 
     def _make_token_service(self) -> TokenService | None:
         if self.settings.tokens.service is None:
@@ -137,7 +137,7 @@ class Sidecar:
         """
         on = self.foundation
         self.ports.update(await self._admin_ports.start(self.settings.admin, self._handlers()))
-        await self._transactions.begin(on.tasks)  # before anything is remembered that others have to know
+        await self._transactions.begin(on.tasks, time.time())  # before anything is remembered that others have to know
         for name, listener in self.doors.listeners():
             self.ports[name] = listener.start()
         self.health.set(Gate.LISTENERS, ok=True, detail=", ".join(f"{n} {p}" for n, p in self.ports.items()))

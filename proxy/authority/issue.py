@@ -94,6 +94,8 @@ def issue(
         context = _context(form, parameter)
         if context is not None and client.context:
             contexts[claim] = context
+    if "req_wl" in contexts.get("rctx", {}):
+        raise TokenRefused("invalid_request", "req_wl in request_context: who has asked is for us to say")
     if brought is not None and brought.kept is not None:
         return claims | replaced(brought.kept, peer.uri, contexts)
     if brought is not None and brought.act is not None:

@@ -14,6 +14,7 @@ from proxy.authority.subject import Brought
 from proxy.errors import ProxyError
 from proxy.tokens.actors import MAX_HOPS
 from proxy.tokens.encoding import decode_base64url, read_json_object
+from proxy.tokens.equal import equal
 from proxy.tokens.keys import KeySet
 from proxy.tokens.verify import Expect, verify
 
@@ -60,9 +61,9 @@ def replaced(kept: Mapping[str, Any], requester: str, additions: Mapping[str, Ma
 
 def _extended(present: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in added.items():
-        if name == "req_wl" or (name in present and present[name] != value):
+        if name == "req_wl" or (name in present and not equal(present[name], value)):
             raise TokenRefused("invalid_request", "a replacement adds facts, and changes none that stand")
-    return {**present, **added}
+    return {**added, **present}
 
 
 def _handed_on(context: Mapping[str, Any], requester: str) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from proxy.cli import verbs
+from proxy.cli.parser import Parser
 
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse gives it no name
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse gives it no name
 
 _EPILOG = """\
 exit codes:
@@ -35,7 +36,7 @@ It cannot see lines cut off behind the last checkpoint, unless --last says how m
 
 def parser() -> argparse.ArgumentParser:
     """Give the command line; what it reads has the verb to call as ``verb``."""
-    whole = argparse.ArgumentParser(
+    whole = Parser(
         prog="svidecar",
         description="A service-mesh sidecar: SPIFFE mTLS, transaction tokens on every hop, default deny.",
         epilog=_EPILOG,

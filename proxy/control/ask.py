@@ -8,7 +8,7 @@ import sys
 import time
 
 from proxy.control.fetch import ControlFetch
-from proxy.errors import IdentityInvalid, KeysUnavailable, ProxyError
+from proxy.errors import IdentityInvalid, KeysUnavailable, ProxyError, TokenMalformed
 from proxy.identity.settings import IdentitySettings
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.files import FilesSource
@@ -19,14 +19,16 @@ from proxy.net.transport import EventLoop, Transports, new_loop
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.settings import TlsSettings
 from proxy.tokens.assertion import Assertions, make_assertions
-from proxy.tokens.command import FAILED, OK, USAGE, unverified
+from proxy.tokens.command import FAILED, OK, USAGE, token_in, unverified
 from proxy.tokens.encoding import read_json_object
 from proxy.tokens.jwks import KeyStore
 from proxy.tokens.settings import TokenSettings
-from proxy.tokens.subject import InvalidType, Subject, kind_of, subject
+from proxy.tokens.subject import TYPES, InvalidType, Subject, kind_of, subject
 from proxy.tokens.tts import TokenService, Want
 
 MAX_SUBJECT_BYTES = 65536
+
+_JWTS = {TYPES[name] for name in ("access_token", "id_token", "jwt", "self_signed", "txn_token")}
 
 AGENT_S = 10.0
 """How long an agent is waited for: a person waits, too."""
@@ -36,6 +38,8 @@ def main(options: argparse.Namespace, identity: IdentitySettings, tls: TlsSettin
     """Ask, and print the claims of what comes; with ``--raw`` the token itself."""
     if tokens.service is None:
         return _failed("this YAML has no tokens.service to ask", USAGE)
+    if not options.scope.strip():
+        return _failed("--scope names nothing: write what the token is for", USAGE)
     try:
         brought = _subject(options.subject_type)
         details, context = _json(options.details, "--details"), _json(options.context, "--context")
@@ -148,6 +152,11 @@ def _subject(kind: str | None) -> Subject | None:
     raw = sys.stdin.buffer.read(MAX_SUBJECT_BYTES + 1).strip()
     if not raw or not raw.isascii() or len(raw) > MAX_SUBJECT_BYTES:
         raise ValueError("standard input holds no subject token: it comes there, so that no process list shows it")
+    if urn in _JWTS:
+        try:
+            raw = token_in(raw)
+        except TokenMalformed as error:
+            raise ValueError(f"the subject token: {error.detail}") from None
     return subject(urn, raw.decode())
 
 

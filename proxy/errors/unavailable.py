@@ -22,7 +22,7 @@ class TransactionsFull(Unavailable):
 
 
 class SiblingUnavailable(Unavailable):
-    """Another process of the app did not say which transaction it knows, so none can be told."""
+    """What other processes of the app know of transactions cannot be had, so none can be told from another."""
 
 
 class UsedTransactionsFull(Unavailable):

@@ -49,7 +49,6 @@ from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import Proofs
 from proxy.tokens.carry import one_token
 from proxy.tokens.claims import TxnToken
-from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
 
@@ -78,7 +77,7 @@ class Inbound:
     ) -> None:
         self.authoriser = authoriser
         self.store = store
-        self.used = UsedTransactions(settings.used_transactions, settings.used_window_s)
+        self.uses = transactions.uses
         self.transactions = transactions
         self.authenticator = transactions.authenticator
         self.policy = policy
@@ -275,6 +274,9 @@ class InboundConnection(Downstream):
                 _charge(exchange, self._meter)
             if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
                 return
+            if permit.once and not inbound.uses.begin():
+                self.listener.follow_up(self, exchange, inbound.uses.turn())
+                return
             if (passages := inbound.transactions.passages) is not None:
                 self._remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
@@ -284,31 +286,25 @@ class InboundConnection(Downstream):
         except Undecided as undecided:
             self._show(exchange, undecided)
             return
-        except TokenUnknownKey as error:
-            self._learn(exchange, raw, error)
-            return
         except ProxyError as error:
-            self._fail(exchange, error)
+            self._fail(exchange, raw, error)
             return
         if is_websocket(head):
             self._bound_tunnel(exchange, permit, token, now)
         self.forward(exchange, inbound.pool)
 
-    def _fail(self, exchange: Exchange, error: ProxyError) -> None:
-        """Refuse. With the last token beyond its Grant that it bears, the connection ends."""
+    def _fail(self, exchange: Exchange, raw: bytes, error: ProxyError) -> None:
+        """Refuse, or look for the key of the token, once. With the last beyond its Grant the connection ends."""
+        if isinstance(error, TokenUnknownKey) and not exchange.learned:
+            exchange.learned = True
+            self.listener.follow_up(self, exchange, self._inbound.authenticator.learn(raw))
+            return
+        self._inbound.uses.end()
         if isinstance(error, BeyondGrant):
             self._beyond += 1
             if self._beyond >= self._grant.refusals:
                 exchange.keep = False
         exchange.fail(error)
-
-    def _learn(self, exchange: Exchange, raw: bytes, error: TokenUnknownKey) -> None:
-        """Look for the key of a token, once."""
-        if exchange.learned:
-            exchange.fail(error)
-            return
-        exchange.learned = True
-        self.listener.follow_up(self, exchange, self._inbound.authenticator.learn(raw))
 
     def _agreed(self, exchange: Exchange, authoriser: Authoriser) -> bool:
         """Whether the authoriser outside agrees; False while it is being asked. Raises AuthoriserDenied."""
@@ -352,7 +348,7 @@ class InboundConnection(Downstream):
         """Use the transaction of a request for a route that takes each once. Raises TransactionReplayed."""
         inbound, head = self._inbound, exchange.head
         try:
-            inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+            inbound.uses.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
         except TransactionReplayed as refusal:
             shown = exchange.shown
             exchange.permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)

@@ -67,7 +67,10 @@ class RawInboundConnection(InboundConnection):
             exchange.token = token = inbound.authenticator.authenticate(raw, now) if raw else None
             exchange.permit = permit = self._permit(exchange, token, now)
             if permit.once and token is not None:
-                inbound.used.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+                if not inbound.uses.begin():
+                    self.listener.follow_up(self, exchange, inbound.uses.turn())
+                    return
+                inbound.uses.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
         except TokenUnknownKey as error:
             if exchange.learned:
                 exchange.fail(error)

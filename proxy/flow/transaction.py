@@ -16,6 +16,7 @@ from proxy.flow.mark import take_mark
 from proxy.flow.settings import InboundSettings, SharingSettings
 from proxy.flow.siblings import Siblings
 from proxy.flow.trade import Traded
+from proxy.flow.uses import Uses, uses_for
 from proxy.net.tasks import Tasks
 from proxy.observe.catalog import Metrics
 from proxy.policy.permit import Destination
@@ -25,7 +26,6 @@ from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.claims import TxnToken
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.once import UsedTransactions
 from proxy.tokens.passage import Passages, Remembered, the_one
 from proxy.tokens.settings import TokenSettings
 from proxy.tokens.share import is_mark
@@ -38,29 +38,42 @@ _NO_TOKEN: Final = b""
 class Transactions:
     """See the module. ``passages`` None: no destination asks for what was remembered."""
 
-    __slots__ = ("authenticator", "passages", "service", "siblings")
+    __slots__ = ("authenticator", "passages", "service", "siblings", "uses")
 
     def __init__(
         self,
         authenticator: Authenticator,
         service: TokenService | None,
+        uses: Uses,
         passages: Passages | None,
         siblings: Siblings | None = None,
     ) -> None:
         self.authenticator = authenticator
         self.service = service
+        self.uses = uses
         self.passages = passages
         self.siblings = siblings
 
-    async def begin(self, tasks: Tasks) -> None:
+    async def begin(self, tasks: Tasks, now: float) -> None:
         """Be there for the other processes of the app, where transactions are shared. Raises ListenFailed."""
         if self.siblings is not None:
             await self.siblings.start(tasks)
+        self.uses.start(now)
+
+    def show(self, metrics: Metrics, now: Callable[[], float]) -> None:
+        """Show how full the two memories are: both refuse requests when they are."""
+
+        def with_app() -> float:
+            return self.passages.fullness if self.passages is not None else 0.0
+
+        metrics.transaction_memory("with_app").read = with_app
+        metrics.transaction_memory("used").read = lambda: self.uses.fullness(now())
 
     async def close(self) -> None:
         """End what was begun here."""
         if self.siblings is not None:
             self.siblings.close()
+        self.uses.close()
         if self.service is not None:
             await self.service.close()
 
@@ -175,19 +188,18 @@ def memory_for(
     return Passages(inbound.transactions, inbound.transaction_bytes, inbound.transaction_grace_s, os.urandom)
 
 
-def siblings_for(sharing: SharingSettings | None, passages: Passages | None, metrics: Metrics) -> Siblings | None:
-    """Give whom to ask for what is not in ``passages``; None where nothing is shared."""
-    return None if sharing is None or passages is None else Siblings(sharing, passages, metrics, time.monotonic)
-
-
-def watch(metrics: Metrics, transactions: Transactions, used: UsedTransactions, now: Callable[[], float]) -> None:
-    """Show how full the two memories are: both refuse requests when they are."""
-
-    def with_app() -> float:
-        return transactions.passages.fullness if transactions.passages is not None else 0.0
-
-    metrics.transaction_memory("with_app").read = with_app
-    metrics.transaction_memory("used").read = lambda: used.fullness(now())
+def memories_for(
+    destinations: Sequence[DestinationSettings],
+    inbound: InboundSettings | None,
+    sharing: SharingSettings | None,
+    metrics: Metrics,
+) -> tuple[Uses, Passages | None, Siblings | None]:
+    """Give what is known of transactions, and whom to ask for what is not: nobody where nothing is shared."""
+    passages = memory_for(destinations, inbound, sharing)
+    siblings = None
+    if sharing is not None and passages is not None:
+        siblings = Siblings(sharing, passages, metrics, time.monotonic)
+    return uses_for(inbound, sharing), passages, siblings
 
 
 def counted(settings: TokenSettings, keys: KeyStore, metrics: Metrics, revoked: Revoked) -> Authenticator:

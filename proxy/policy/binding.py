@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from proxy.errors import FactMismatch, FactUnauthorised, FactUnusable
+from proxy.tokens.equal import equal
 from proxy.tokens.facts import MAX_FACTS, POINTER, Fact, Facts, InvalidFact, parse_fact, steps_of, value_at
 from proxy.tokens.numeral import same_number
 
@@ -105,19 +106,6 @@ def _check(each: Bound, facts: Facts, tctx: Mapping[str, Any] | None) -> None:
         raise FactUnauthorised(f"tctx does not say what {each.name} may be")
     if found is None or not (equal(found, authorised) if is_typed else reads_as(found, authorised)):
         raise FactMismatch(f"{each.name} is not what was authorised: {each.fact.name} differs from tctx")
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal (RFC 6902 section 4.6)."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return one == other  # exact in Python, also between the two
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(equal(value, other[name]) for name, value in one.items())
-    return type(one) is type(other) and bool(one == other)
 
 
 def reads_as(text: str, value: Any) -> bool:

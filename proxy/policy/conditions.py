@@ -20,10 +20,10 @@ from typing import Any
 
 from proxy.identity.peer import Peer
 from proxy.policy.actors import Actors
-from proxy.policy.binding import equal
 from proxy.policy.names import Hosts, Subjects
 from proxy.policy.settings import Literal
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.equal import equal
 from proxy.tokens.facts import Facts, value_at
 
 

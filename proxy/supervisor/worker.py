@@ -71,6 +71,7 @@ async def _run(settings: SidecarSettings, config_path: Path) -> int:
                 await sidecar.close()
         except TimeoutError:
             _log.warning("ended without waiting for all of it to close")
+        _heed_no_more()
 
 
 def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, asyncio.Event]:
@@ -84,6 +85,16 @@ def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, a
         loop.add_signal_handler(number, on_end)
     loop.add_signal_handler(signal.SIGHUP, lambda: reload(sidecar, config_path))
     return end, end_now
+
+
+def _heed_no_more() -> None:
+    """Ignore signals: a loop that closes gives each its default back, and one more SIGTERM would spoil the exit code."""
+    loop, ours = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ours)  # between the two calls each has its default
+    for number in ours:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
 
 
 async def _end(sidecar: Sidecar, end_now: asyncio.Event) -> int:

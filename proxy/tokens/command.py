@@ -6,13 +6,15 @@ must not be able to use it.
 
 import argparse
 import json
+import re
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
-from proxy.errors import ProxyError, TokenMalformed, TokenTooLarge
+from proxy.errors import KeysInvalid, ProxyError, TokenMalformed, TokenTooLarge
 from proxy.tokens.claims import MAX_DATE
 from proxy.tokens.encoding import decode_base64url, read_json_object
 from proxy.tokens.jws import read_jws
@@ -27,6 +29,31 @@ MAX_BYTES = 65536
 """As ``tokens.max_size`` may be set at most."""
 
 _DATES = ("iat", "exp", "nbf")
+
+_MISTAKES: Final = (
+    (
+        re.compile(rb"(?:authorization\s*:|bearer\s)", re.IGNORECASE),
+        "it begins with Authorization or Bearer: give the token alone",
+    ),
+    (re.compile(rb"[{\[]"), "it is JSON: give the token alone, which is the value of access_token"),
+    (re.compile(rb"[\"'`<]"), "it stands in quotes: give it without them"),
+    (re.compile(rb"-----BEGIN"), "it is a key or a certificate, in PEM"),
+    (
+        re.compile(rb"\xff\xfe|\xfe\xff|\xef\xbb\xbf"),
+        "it begins with a byte order mark: save it as plain text, in ASCII",
+    ),
+    (re.compile(rb"\S+\s"), "there is a blank or a line end in it: it was cut in two, or there are two tokens"),
+)
+"""How what is no token begins, and what to do."""
+
+_ADVICE: Final[Mapping[str | None, str]] = {
+    "token_wrong_audience": "it is for another than --audience; svidecar token decode shows for whom",
+    "token_wrong_issuer": "it is of another than --issuer; svidecar token decode shows of whom",
+    "token_wrong_type": "it is another kind of token, or of an older draft: --profile older_drafts",
+    "token_unknown_key": "--jwks must be the keys of its issuer, and may be older than it: fetch them again",
+    "token_expired": "--at TIME judges it as of then",
+    "token_from_future": "compare both clocks; --at TIME judges it as of then",
+}
 
 
 def decode(options: argparse.Namespace) -> int:
@@ -63,7 +90,7 @@ def judge(options: argparse.Namespace) -> int:
         profile=Profile(options.profile),
     )
     try:
-        token = verify(_read(), KeySet.parse(jwks), now, expect)
+        token = verify(_read(), _keys(jwks), now, expect)
     except ProxyError as error:
         _verdict(options, valid=False, reason=error.reason, detail=error.detail)
         return FAILED
@@ -103,22 +130,52 @@ def moment(text: str) -> float:
     return seconds
 
 
-def _read() -> bytes:
-    raw = sys.stdin.buffer.read(MAX_BYTES + 2).strip()
-    if not raw:
-        raise TokenMalformed("standard input is empty: the token comes there, so that no process list shows it")
-    if len(raw) > MAX_BYTES:
-        raise TokenTooLarge(f"more than {MAX_BYTES} bytes")
+def token_in(raw: bytes) -> bytes:
+    """Return the token in what a person has given: alone, or with the name of its field.
+
+    Raises:
+        TokenMalformed: it holds something else; the detail says what to do.
+
+    """
+    raw = raw.strip()
     if raw[:10].lower() == b"txn-token:":
         raw = raw[10:].strip()
+    if not raw:
+        raise TokenMalformed("standard input is empty: the token comes there, so that no process list shows it")
+    for mistake, advice in _MISTAKES:
+        if mistake.match(raw):
+            raise TokenMalformed(advice)
     return raw
+
+
+def _read() -> bytes:
+    if sys.stdin.isatty():
+        sys.stderr.write("svidecar token: paste the token, then press Enter and Ctrl-D\n")
+    raw = sys.stdin.buffer.read(MAX_BYTES + 2)
+    if len(raw.strip()) > MAX_BYTES:
+        raise TokenTooLarge(f"more than {MAX_BYTES} bytes")
+    token = token_in(raw)
+    if token.count(b".") != 2:
+        raise TokenMalformed("a token is three parts with a dot between them: is it whole?")
+    return token
+
+
+def _keys(jwks: bytes) -> KeySet:
+    try:
+        return KeySet.parse(jwks)
+    except KeysInvalid as error:
+        start = jwks.lstrip()[:16]
+        if start.startswith(b"-----BEGIN"):
+            raise KeysInvalid("--jwks is a file in PEM: it must be a JWK Set, as tokens.keys names it") from error
+        raise KeysInvalid(f"--jwks: {error.detail}") from error
 
 
 def _verdict(options: argparse.Namespace, *, valid: bool, reason: str | None, detail: str) -> None:
     if options.json:
         _print(json.dumps({"valid": valid, "reason": reason}))
     else:
-        _print(f"valid: {detail}" if valid else f"not valid: {reason}: {detail}")
+        advice = f" ({_ADVICE[reason]})" if reason in _ADVICE else ""
+        _print(f"valid: {detail}" if valid else f"not valid: {reason}: {detail}{advice}")
 
 
 def _date(name: str, value: object) -> str:

@@ -5,16 +5,27 @@ remembered until the token has ended, and for at least ``window_s``: a token tha
 again. Of each use 16 bytes are kept, whatever the ``txn``: the bound of entries is one of memory.
 
 When the bound is reached, nobody passes who cannot be told from one who was here: refused, and never forgotten early.
-The store is of one process and begins empty. There is one process today; several would have to share it.
+The store is of one process; processes of one app that share one are in ``flow/uses.py``.
 """
 
 import heapq
+from collections.abc import Mapping
 from hashlib import sha256
 
 from proxy.errors import TransactionReplayed, UsedTransactionsFull
 
-_DIGEST_BYTES = 16
+DIGEST_BYTES = 16
 """Two of a billion transactions share one by chance in 10^20 cases; nobody but the token service chooses a ``txn``."""
+
+
+def use_of(route: str, txn: str) -> bytes:
+    """Return what stands for the use of ``txn`` on ``route``."""
+    return sha256(f"{route}\n{txn}".encode()).digest()[:DIGEST_BYTES]
+
+
+def replayed() -> TransactionReplayed:
+    """Make the refusal of a second use."""
+    return TransactionReplayed("this transaction was used on this route before, and the route takes each once")
 
 
 class UsedTransactions:
@@ -36,25 +47,41 @@ class UsedTransactions:
         self._forget(now)
         return len(self._until) / self._max_entries
 
-    def use(self, route: str, txn: str, exp: float, now: float) -> None:
-        """Note that ``txn`` is used on ``route``; ``exp`` is when its token is refused for its age.
+    def use(self, key: bytes, exp: float, now: float) -> None:
+        """Note a use (``use_of``); ``exp`` is when its token is refused for its age.
 
         Raises:
             TransactionReplayed: it was used there before.
             UsedTransactionsFull: nothing more can be remembered, so nothing more is let through.
 
         """
+        if self.until(key, now):
+            self.learn(key, exp)  # as long as any token of it that was seen here
+            raise replayed()
+        self.learn(key, self.end_of(exp, now))
+
+    def until(self, key: bytes, now: float) -> float:
+        """When a use is forgotten; 0 if there is none."""
         self._forget(now)
-        key = sha256(f"{route}\n{txn}".encode()).digest()[:_DIGEST_BYTES]
-        until = max(exp, now + self._window_s)
-        known = self._until.get(key)
-        if known is not None:
-            self._until[key] = max(known, exp)  # as long as any token of it that was seen here
-            raise TransactionReplayed("this transaction was used on this route before, and the route takes each once")
+        return self._until.get(key, 0.0)
+
+    def end_of(self, exp: float, now: float) -> float:
+        """When a use that begins now is forgotten. Raises UsedTransactionsFull."""
         if len(self._until) >= self._max_entries:
             raise UsedTransactionsFull(f"all {self._max_entries} places for used transactions are taken")
-        self._until[key] = until
-        heapq.heappush(self._due, (until, key))
+        return max(exp, now + self._window_s)
+
+    def learn(self, key: bytes, until: float) -> None:
+        """Remember a use, or for longer one that is known; no bound is looked at."""
+        known = self._until.get(key)
+        if known is None:
+            heapq.heappush(self._due, (until, key))
+        self._until[key] = until if known is None else max(known, until)
+
+    def known(self, now: float) -> Mapping[bytes, float]:
+        """Give all uses that are remembered, and until when."""
+        self._forget(now)
+        return self._until
 
     def _forget(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:

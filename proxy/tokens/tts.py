@@ -8,8 +8,8 @@ A token is asked for anew at about 80 % of its life, by whoever recalls it then,
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
 from proxy.errors import (
     AccessTokenRefused,
@@ -29,6 +29,7 @@ from proxy.errors import (
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.net.tasks import Tasks
 from proxy.tokens.claims import TxnToken
+from proxy.tokens.equal import equal
 from proxy.tokens.exchange import SUBJECT_CODES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
@@ -253,8 +254,15 @@ def check_replacement(old: TxnToken, new: TxnToken, scopes: Sequence[str]) -> No
     """
     if (new.txn, new.sub, new.aud, new.actors) != (old.txn, old.sub, old.aud, old.actors):
         raise TtsBadAnswer("the replacement has another txn, sub, aud or act than the token that it replaces")
+    if _contradicts(new.tctx or {}, old.tctx or {}):
+        raise TtsBadAnswer("the replacement says in tctx something else than the token that it replaces")
     if not new.scopes <= old.scopes.intersection(scopes):
         raise TtsBadAnswer("the replacement may do more than the token that it replaces, or than was asked for")
+
+
+def _contradicts(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a fact that was authorised is another now. The service may add some, and leave some out (specs 1.12)."""
+    return any(name in new and not equal(new[name], value) for name, value in old.items())
 
 
 def _known(settings: TokenSettings) -> tuple[ServiceSettings, SpiffeId]:

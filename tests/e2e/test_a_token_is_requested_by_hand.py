@@ -101,6 +101,8 @@ def test_with_an_identity_from_the_agent(domain: Domain) -> None:
         (("--details", "{"), "orders.read", 2, "--details is not a JSON object"),
         (("--subject-type", "nonsense"), "orders.read", 2, "--subject-type"),
         (("--subject-type", "access_token"), "orders.read", 2, "standard input holds no subject token"),
+        (("--subject-type", "refresh_token"), "orders.read", 2, "must not be used"),
+        ((), " ", 2, "--scope names nothing"),
     ],
 )
 def test_mistakes(edge: Path, words: tuple[str, ...], scope: str, code: int, told: str) -> None:

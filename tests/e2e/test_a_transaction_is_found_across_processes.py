@@ -119,6 +119,11 @@ def _anew(app: TracingApp, processes: Processes) -> Iterator[None]:
     time.sleep(0.3)  # the grace
 
 
+def sockets(processes: Processes) -> set[Path]:
+    """Of all processes."""
+    return set(processes.folder.glob("*.sock"))
+
+
 def trace(trace_id: str | None = None) -> dict[str, str]:
     """A ``traceparent``, of a trace of its own or of this one."""
     return {"traceparent": f"00-{trace_id or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
@@ -222,25 +227,25 @@ def test_a_process_that_hangs_refuses_in_time(mesh: Mesh, processes: Processes, 
 
 def test_a_process_that_is_killed_is_asked_no_more(mesh: Mesh, processes: Processes) -> None:
     """Its socket is removed; a new one in its place is found as soon as it is there."""
-    count = len(list(processes.folder.iterdir()))
+    count = len(sockets(processes))
     processes.two.process.kill()
     processes.two.process.wait()
     token = mesh.bearer()
     wait_until(lambda: processes.ask(processes.one, token | trace()).json["status"] == 200, "the other one serves")
-    assert len(list(processes.folder.iterdir())) == count - 1
+    assert len(sockets(processes)) == count - 1
     processes.two = processes.inbound("orders-two")
     assert processes.ask(processes.two, token | trace()).json["status"] == 200
-    assert len(list(processes.folder.iterdir())) == count
+    assert len(sockets(processes)) == count
 
 
 def test_a_socket_that_was_swept_away_appears_again(mesh: Mesh, processes: Processes) -> None:
     """Whoever cannot be seen is not asked: nobody may vanish while it serves."""
-    before = set(processes.folder.iterdir())
-    for path in before:
+    before = sockets(processes)
+    for path in processes.folder.iterdir():
         path.unlink()
     token = mesh.bearer()
     assert processes.ask(processes.one, token | trace()).json["status"] == 200, "those who are connected are asked"
-    wait_until(lambda: len(set(processes.folder.iterdir()) - before) == len(before), "all are there again")
+    wait_until(lambda: len(sockets(processes) - before) == len(before), "all are there again")
     for each in (processes.one, processes.two):
         assert processes.ask(each, token | trace()).json["status"] == 200
 

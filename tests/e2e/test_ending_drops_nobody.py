@@ -171,6 +171,16 @@ def test_a_second_signal_ends_it_at_once(mesh: Mesh, app: RawApp, slow: Slow) ->
             wire.reply()
 
 
+def test_signals_that_rain(mesh: Mesh, app: RawApp) -> None:
+    """Whoever sends one after the other until the process is gone does not make a good end look like a death."""
+    orders = mesh.start("orders", INBOUND.format(app=app.port))
+    began = time.monotonic()
+    while orders.process.poll() is None and time.monotonic() < began + 20:
+        orders.process.send_signal(signal.SIGTERM)
+        time.sleep(0.0005)
+    assert orders.wait() == 0
+
+
 def test_a_second_signal_that_cuts_nothing(mesh: Mesh, app: RawApp) -> None:
     """Exit code 0."""
     orders = _start(mesh, app, "shutdown: {grace: 20s, quiet: 20s}\n")

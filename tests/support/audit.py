@@ -33,6 +33,11 @@ TOKEN = TxnToken(
     rctx=None,
     digest="0123456789abcdef" * 4,
     actors=("agent-2", "agent-1"),
+    agentic={
+        "identity": {"workload_id": "agent-2", "origin_node": "n7"},
+        "chain_metadata": {"hop_count": 1, "txn_path": ["agent-1"], "min_assurance_level": "low"},
+        "prov": {"model_id": "m"},
+    },
 )
 RECORD = AuditRecord(
     time=1_700_000_000.1239,

@@ -5,10 +5,10 @@ Made in the writer's thread, which has the interpreter while it works: what it t
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote  # control characters and lone surrogates are escaped
-from typing import Final
+from typing import Any, Final
 
 from proxy.observe.audit.record import AuditRecord, Bearer, PolicyNote
 from proxy.observe.audit.settings import AuditSettings, PathDetail, Subject
@@ -115,12 +115,26 @@ class Scribe:
             parts.append(f'"sub_sha256":"{sha256(token.sub.encode("utf-8", "surrogatepass")).hexdigest()}"')
         if token.actors:
             parts.append(f'"act":[{",".join(quote(actor[:MAX_VALUE]) for actor in token.actors)}]')
+        if token.agentic:
+            parts.append(f'"agentic_ctx":{{{",".join(_agents(token.agentic))}}}')
         scopes = quote(" ".join(sorted(token.scopes))[:MAX_VALUE])
         parts.append(
             f'"req_wl":{quote(token.req_wl[:MAX_VALUE])},"aud":{quote(token.aud[:MAX_VALUE])},"scope":{scopes}'
         )
         parts.append(f'"iat":{token.iat!r},"exp":{token.exp!r},"token_sha256":"{token.digest}"')
         return ",".join(parts)
+
+
+def _agents(context: Mapping[str, Any]) -> Iterator[str]:
+    """Write through which agents a transaction has come (specs 1.19); the claims have held them to their types."""
+    chain = context.get("chain_metadata", {})
+    workload = context.get("identity", {}).get("workload_id")
+    if workload is not None:
+        yield f'"workload_id":{quote(workload[:MAX_VALUE])}'
+    if "hop_count" in chain:
+        yield f'"hop_count":{chain["hop_count"]}'
+    if "txn_path" in chain:
+        yield f'"txn_path":[{",".join(quote(one[:MAX_VALUE]) for one in chain["txn_path"])}]'
 
 
 def _free(raw: bytes, longest: int) -> str:

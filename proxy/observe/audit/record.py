@@ -1,6 +1,7 @@
 """One decision, as it is handed from the loop to the writer: values that are there anyway, and no text made of them."""
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 from proxy.observe.catalog import Decision, Direction
 
@@ -24,6 +25,8 @@ class Bearer(Protocol):
     def exp(self) -> float: ...  # noqa: D102
     @property
     def actors(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def agentic(self) -> Mapping[str, Any] | None: ...  # noqa: D102
     @property
     def digest(self) -> str: ...  # noqa: D102
 

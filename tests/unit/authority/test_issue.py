@@ -151,6 +151,7 @@ def test_resources_and_actors_are_not_served() -> None:
     """Ignoring them would mint a token that does not say what was asked for."""
     assert refused(resource="https://example.org/") == "invalid_target"
     assert refused(actor_token="x.y.z", actor_token_type="urn:ietf:params:oauth:token-type:jwt") == "invalid_request"
+    assert refused(actor_token="x.y.z") == "invalid_request"
     assert refused(actor_token_type="urn:ietf:params:oauth:token-type:jwt") == "invalid_request"
 
 
@@ -335,6 +336,13 @@ def test_context_cannot_set_another_claim() -> None:
     """It stays under its own name."""
     claims = ask(request_details='{"sub":"root","aud":"other.org","scope":"all"}')
     assert (claims["sub"], claims["aud"], claims["scope"]) == ("user:7", TD, "orders.read")
+
+
+def test_who_has_asked_before_is_not_for_the_client_to_say() -> None:
+    """A replacement appends to ``rctx.req_wl``: what stands there first would be believed."""
+    for said in ('{"req_wl":["spiffe://example.org/boss"]}', '{"req_wl":null}'):
+        assert refused(request_context=said) == "invalid_request"
+    assert ask(request_details='{"req_wl":"x"}')["tctx"] == {"req_wl": "x"}
 
 
 @pytest.mark.parametrize(("who", "name"), [("edge", "request_details"), ("any", "request_context")])

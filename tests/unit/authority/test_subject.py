@@ -12,7 +12,16 @@ from proxy.authority.issue import EXCHANGE, ClientRules, Rules, issue
 from proxy.authority.issuers import IssuerSettings, Subjects
 from proxy.authority.keys import jwks, make_key, sign
 from proxy.authority.refusal import TokenRefused
-from proxy.authority.subject import ACCESS_TOKEN, ID_TOKEN, JWT, SELF_SIGNED, Brought, IssuerRules, verify_subject
+from proxy.authority.subject import (
+    ACCESS_TOKEN,
+    ID_TOKEN,
+    JWT,
+    MAX_BYTES,
+    SELF_SIGNED,
+    Brought,
+    IssuerRules,
+    verify_subject,
+)
 from proxy.errors import KeysUnavailable, TokenExpired, UpstreamDown
 from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import SpiffeId
@@ -87,7 +96,8 @@ class Bench:
         """Read a JWT-SVID of a workload that may ask for one thing."""
         if b"expired" in raw:
             raise TokenExpired
-        return Brought(sub=f"spiffe://{TD}/batch", exp=now + 60, scopes=frozenset({"orders.read"}))
+        exp = now if b"ends-now" in raw else now + 60  # within the leeway of whoever verifies JWT-SVIDs
+        return Brought(sub=f"spiffe://{TD}/batch", exp=exp, scopes=frozenset({"orders.read"}))
 
     async def ask(self, token: str, kind: str = ACCESS_TOKEN, who: str = EDGE, **form: str) -> dict[str, Any]:
         """Bring a token; give the claims of what it was traded for."""
@@ -147,9 +157,18 @@ async def test_scope_is_bounded_by_both() -> None:
         access(TokenMint(kid="idp", number=5, audience=IDP.audience)),  # forged
         access(iss="https://other.example.com"),
         access(iss=ABSENT),
+        access(iss=""),
+        access(iss=[LOGIN]),
+        access(iss={}),
         access(aud="https://other.example.com"),
         access(aud=ABSENT),
         access(aud=TD),
+        access(aud=[]),
+        access(aud=[TD]),
+        access(aud=[[ISSUER.audience]]),
+        access(aud={ISSUER.audience: 1}),
+        access(aud=ISSUER.audience + "/more"),
+        access(aud=ISSUER.audience[:-1]),
         access(exp=int(NOW)),
         access(exp=NOW + 0.5),  # good now, and nothing could be issued that ends with it
         access(exp=ABSENT),
@@ -157,6 +176,11 @@ async def test_scope_is_bounded_by_both() -> None:
         access(iat=int(NOW) + 60),
         access(iat=ABSENT),
         access(nbf=int(NOW) + 60),
+        access(iat=NOW + 2.5),
+        access(nbf=NOW + 2.5),
+        access(iat=True),
+        access(exp=True),
+        access(exp=str(int(NOW) + 60)),
         access(sub=ABSENT),
         access(sub=""),
         access(sub=7),
@@ -176,6 +200,24 @@ async def test_scope_is_bounded_by_both() -> None:
 async def test_access_tokens_that_are_refused(token: str) -> None:
     """All of them alike: a bad subject token is an invalid request (RFC 8693 section 2.2.2)."""
     assert await refused(Bench(), token) == "invalid_request"
+
+
+async def test_times_and_audiences_that_are_taken() -> None:
+    """The last second of the leeway at the beginning; none at the end; one audience of several."""
+    bench = Bench()
+    for claims in ({"iat": NOW + 2}, {"nbf": NOW + 2}, {"exp": NOW + 1}, {"aud": [TD, ISSUER.audience]}):
+        assert await bench.ask(access(**claims))
+    keys = KeySet.parse(IDP.jwks())
+    for exp in (NOW, NOW - 1):  # by the token's own end, whatever would come of it
+        with pytest.raises(TokenRefused, match="expired"):
+            verify_subject(access(exp=exp).encode(), ACCESS_TOKEN, keys, ISSUER, NOW)
+
+
+async def test_the_size_of_a_subject_token() -> None:
+    """The last byte that is read, and one more that is not."""
+    for size, why in ((MAX_BYTES, "not a JWT"), (MAX_BYTES + 1, "larger than")):
+        with pytest.raises(TokenRefused, match=why):
+            await Bench().ask("x" * size)
 
 
 async def test_kinds_are_not_swapped() -> None:
@@ -236,7 +278,8 @@ async def test_agents() -> None:
     claims = await agents.ask(access(client_id="agent-7"))
     assert (claims["sub"], claims["act"]) == ("user:7", {"sub": "agent-7"})
     assert (await agents.ask(access(act=act)))["act"] == act
-    assert await refused(agents, access(client_id=ABSENT)) == "invalid_request"
+    for client in (ABSENT, "", "a\nb", 7, ["agent-7"]):
+        assert await refused(agents, access(client_id=client)) == "invalid_request"
 
 
 async def test_self_signed() -> None:
@@ -249,6 +292,8 @@ async def test_self_signed() -> None:
     for_orders = access(SELF, "JWT", **(own | {"sub": ORDERS}))  # whom orders may name, but nobody else vouches for
     assert await refused(bench, for_orders, SELF_SIGNED, ORDERS) == "invalid_request"
     assert await refused(bench, access(SELF, "JWT", **(own | {"aud": TD})), SELF_SIGNED) == "invalid_request"
+    unknown = access(SELF, "JWT", **(own | {"iss": ORDERS}))  # its own word, and no key of it is configured
+    assert await refused(bench, unknown, SELF_SIGNED, ORDERS) == "invalid_request"
 
 
 async def test_a_jwt_svid() -> None:
@@ -258,6 +303,8 @@ async def test_a_jwt_svid() -> None:
     assert (await bench.ask(token, JWT))["sub"] == f"spiffe://{TD}/batch"
     assert await refused(bench, token, JWT, scope="orders.write") == "invalid_scope"
     assert await refused(bench, "expired.a.b", JWT) == "invalid_request"
+    with pytest.raises(TokenRefused, match="expired"):
+        await bench.ask("ends-now.a.b", JWT)
     assert await refused(bench, token, JWT, ORDERS) == "invalid_request"
 
 
@@ -293,6 +340,18 @@ async def test_a_replacement() -> None:
     assert verified.txn == "txn-0"
 
 
+async def test_replacements_at_their_limits() -> None:
+    """The last requester, hop and agent that have room; a fact that is said again stays as it stands."""
+    chain = {"txn_path": [f"agent-{number}" for number in range(15)], "hop_count": 15}
+    token = txn_token(rctx={"req_wl": [EDGE] * 15}, agentic_ctx={"chain_metadata": chain}, tctx={"a": 1, "b": [1]})
+    claims = await Bench().ask(token, TXN_TOKEN, ORDERS, request_details='{"a":1.0,"b":[1]}')
+    assert len(claims["rctx"]["req_wl"]) == 16
+    assert claims["agentic_ctx"]["chain_metadata"] == {"txn_path": [*chain["txn_path"], ORDERS], "hop_count": 16}  # type: ignore[misc]
+    assert json.dumps(claims["tctx"]) == '{"a": 1, "b": [1]}'
+    claims = await Bench().ask(txn_token(rctx={"req_wl": "first,second"}), TXN_TOKEN, ORDERS)
+    assert claims["rctx"]["req_wl"] == ["first,second", EDGE]
+
+
 @pytest.mark.parametrize(
     ("token", "form", "code"),
     [
@@ -304,10 +363,16 @@ async def test_a_replacement() -> None:
         (txn_token(iss="spiffe://other.org/tts"), {}, "invalid_request"),
         (txn_token(iss=ABSENT), {}, "invalid_request"),
         (txn_token(), {"request_details": '{"quantity":1}'}, "invalid_request"),
+        (txn_token(tctx={"n": 1}), {"request_details": '{"n":true}'}, "invalid_request"),
+        (txn_token(tctx={"n": True}), {"request_details": '{"n":1}'}, "invalid_request"),
+        (txn_token(tctx={"n": [0]}), {"request_details": '{"n":[false]}'}, "invalid_request"),
+        (txn_token(tctx={"n": {"m": 1}}), {"request_details": '{"n":{"m":1,"o":2}}'}, "invalid_request"),
+        (txn_token(tctx={"n": None}), {"request_details": '{"n":1}'}, "invalid_request"),
         (txn_token(), {"request_context": '{"req_ip":"1"}'}, "invalid_request"),
         (txn_token(), {"request_context": '{"req_wl":[]}'}, "invalid_request"),
         (txn_token(agentic_ctx={"chain_metadata": {"txn_path": [ORDERS]}}), {}, "invalid_request"),
         (txn_token(agentic_ctx={"chain_metadata": {"hop_count": 16}}), {}, "invalid_request"),
+        (txn_token(agentic_ctx={"chain_metadata": {"txn_path": [f"a{n}" for n in range(16)]}}), {}, "invalid_request"),
         (txn_token(rctx={"req_wl": [EDGE] * 16}), {}, "invalid_request"),
         (access(), {}, "invalid_request"),
         (TokenMint(kid=KEY.kid).token(NOW, iss=TTS).decode(), {}, "invalid_request"),

@@ -8,7 +8,8 @@ from support.tokens import TokenMint, compact_json
 
 from proxy.errors import TtsUnavailable
 from proxy.flow.exchange import Exchange
-from proxy.flow.transaction import Transactions, watch
+from proxy.flow.transaction import Transactions
+from proxy.flow.uses import Uses
 from proxy.observe.catalog import Metrics
 from proxy.policy.compile import compile_destinations
 from proxy.policy.permit import Destination
@@ -16,7 +17,7 @@ from proxy.policy.settings import DestinationSettings
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
-from proxy.tokens.once import UsedTransactions
+from proxy.tokens.once import UsedTransactions, use_of
 from proxy.tokens.passage import Passages
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 from proxy.tokens.tts import TokenService
@@ -28,6 +29,7 @@ SETTINGS = TokenSettings(
     keys="https://tts/jwks",
     service=ServiceSettings(url="https://tts/token", spiffe_id="spiffe://example.org/tts"),
 )
+NONE_USED = Uses(UsedTransactions(1, 0.0))
 LEDGER = DestinationSettings(
     host="ledger", address="ledger:15006", spiffe_id="spiffe://example.org/ledger", narrow=("ledger.read",)
 )
@@ -55,7 +57,7 @@ async def test_the_wider_token_stays_where_the_narrow_one_has_ended_already() ->
     keys = KeyStore(SETTINGS, Web(json_answer(MINT.jwks())), clock)
     await keys.load()
     service = TokenService(SETTINGS, web, keys, clock, lambda: 0.5)
-    transactions = Transactions(Authenticator(SETTINGS, keys, TokenCache(10)), service, None)
+    transactions = Transactions(Authenticator(SETTINGS, keys, TokenCache(10)), service, NONE_USED, None)
     exchange, wide = exchange_at(clock), MINT.token(clock.now, scope="ledger.read ledger.write")
     asked = transactions.token(exchange, ledger(), wide)
     assert asked is not None
@@ -73,14 +75,14 @@ def test_how_full_the_memories_are() -> None:
     """Read when somebody looks; without a memory nothing is in it."""
     clock, metrics = Clock(), Metrics("0", "test")
     keys = KeyStore(SETTINGS, Web(json_answer(MINT.jwks())), clock)
-    transactions = Transactions(Authenticator(SETTINGS, keys, TokenCache(10)), None, None)
     used = UsedTransactions(4, 10.0)
-    watch(metrics, transactions, used, clock)
+    transactions = Transactions(Authenticator(SETTINGS, keys, TokenCache(10)), None, Uses(used), None)
+    transactions.show(metrics, clock)
     with_app, spent = metrics.transaction_memory("with_app"), metrics.transaction_memory("used")
     assert (with_app.value, spent.value) == (0.0, 0.0)
     transactions.passages = passages = Passages(2, 1000, 1.0, lambda count: b"x" * count)
     passages.enter(b"trace", b"raw", "txn", 1e9, 0.0)
-    used.use("r", "t", clock.now, clock.now)
+    used.use(use_of("r", "t"), clock.now, clock.now)
     assert (with_app.value, spent.value) == (0.5, 0.25)
     clock.now += 11
     assert spent.value == 0.0

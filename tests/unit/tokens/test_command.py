@@ -101,6 +101,63 @@ def test_verify_refuses(jwks: str, token: bytes, more: tuple[str, ...], reason: 
     assert b"eyJ" not in found.stdout + found.stderr
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (b"Bearer ", b"\n", "token alone"),
+        (b"Authorization: Bearer ", b"", "token alone"),
+        (b'{"access_token":"', b'"}', "access_token"),
+        (b'"', b'"', "quotes"),
+        (b"'", b"'\n", "quotes"),
+        (b"-----BEGIN ", b"", "PEM"),
+        (b"\xef\xbb\xbf", b"", "byte order mark"),
+        (b"", b".x", "is it whole"),
+        (b"x\n", b"", "cut in two"),
+        (b"Txn-Token:", b" more", "cut in two"),
+    ],
+)
+def test_first_mistakes(jwks: str, before: bytes, after: bytes, told: str) -> None:
+    """What was given is told by its kind, with what to do, by both verbs; and nothing of it is repeated."""
+    given = before + MINT.token(NOW) + after
+    verified = svidecar(given, "verify", "--jwks", jwks, "--audience", "example.org")
+    decoded = svidecar(given, "decode")
+    assert told in verified.stdout.decode()
+    assert told in decoded.stderr.decode()
+    assert verified.returncode == decoded.returncode == 1
+    assert b"eyJ" not in verified.stdout + verified.stderr + decoded.stdout + decoded.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "token", "more", "told"),
+    [
+        (b"-----BEGIN PUBLIC KEY-----\nMFkw\n", MINT.token(NOW), (), "a JWK Set, as tokens.keys names it"),
+        (b'{"kty":"EC"}', MINT.token(NOW), (), "no array named keys"),
+        (MINT.jwks(), MINT.token(NOW, aud="other.org"), (), "--audience"),
+        (MINT.jwks(), MINT.token(NOW), ("--issuer", "x"), "--issuer"),
+        (MINT.jwks(), TokenMint(kid="key-2").token(NOW), (), "fetch them again"),
+        (MINT.jwks(), MINT.token(NOW, header={"typ": "txn_token"}), (), "--profile older_drafts"),
+        (MINT.jwks(), MINT.token(NOW - 86400), (), "--at TIME"),
+    ],
+)
+def test_what_to_do(tmp_path: Path, keys: bytes, token: bytes, more: tuple[str, ...], told: str) -> None:
+    """Each verdict that an option can change names the option."""
+    (tmp_path / "keys").write_bytes(keys)
+    options = ("--jwks", str(tmp_path / "keys"), "--audience", "example.org", "--at", str(NOW))
+    found = svidecar(token, "verify", *options, *more)
+    assert found.returncode == 1
+    assert told in found.stdout.decode()
+
+
+@pytest.mark.parametrize("words", [("decode",), (), ("verify", "--jwks", "f", "--audience", "a", "--profile")])
+def test_a_token_among_the_words(words: tuple[str, ...]) -> None:
+    """It is no word of a command, and no message repeats it."""
+    found = svidecar(b"", *words, MINT.token(NOW).decode())
+    assert found.returncode == 2
+    assert b"[token]" in found.stderr
+    assert b"standard input" in found.stderr
+    assert b"eyJ" not in found.stdout + found.stderr
+
+
 def test_verify_with_a_profile(jwks: str) -> None:
     """The person names it, not the token."""
     old = MINT.token(NOW, header={"typ": "txn_token"}, scope=ABSENT, purp="a")

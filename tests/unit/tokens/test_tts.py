@@ -393,12 +393,17 @@ async def test_an_assertion_instead_of_a_certificate() -> None:
         ({"txn": "another"}, False),
         ({"sub": "mallory"}, False),
         ({"act": {"sub": "agent"}}, False),
+        ({"tctx": {"quantity": 3, "hop": 1}}, True),  # values may be added,
+        ({"tctx": {"hop": 1}}, True),  # and left out: that allows nothing
+        ({"tctx": {"quantity": 4}}, False),
+        ({"tctx": {"quantity": "3"}}, False),
+        ({"tctx": {"quantity": True}}, False),
     ],
 )
 async def test_a_replacement(changes: dict[str, Any], holds: bool) -> None:  # noqa: FBT001
     """It may do less in the same transaction, and nothing else."""
     made = await bench()
-    old = MINT.token(made.clock.now, scope="orders.read orders.write")
+    old = MINT.token(made.clock.now, scope="orders.read orders.write", tctx={"quantity": 3})
     want = Want("me", ("orders.read",), subject(TYPES["txn_token"], old.decode()))
     token = made.publish(**({"scope": "orders.read"} | changes))
     if holds:

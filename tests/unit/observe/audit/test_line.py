@@ -36,6 +36,7 @@ def test_a_whole_line() -> None:
         "txn": "97053963-771d-49cc-a4e3-20aad399c312",
         "sub": "alice@example.org",
         "act": ["agent-2", "agent-1"],
+        "agentic_ctx": {"workload_id": "agent-2", "hop_count": 1, "txn_path": ["agent-1"]},
         "req_wl": "spiffe://example.org/edge",
         "aud": "example.org",
         "scope": "orders.read orders.write",
@@ -89,7 +90,7 @@ def test_tokens_are_remembered_apart() -> None:
         assert '"sub":"bob"' in scribe.write(other)
 
 
-_FIELDS = ("txn", "aud", "scopes", "req_wl", "iat", "exp", "iss", "tctx", "rctx", "actors")
+_FIELDS = ("txn", "aud", "scopes", "req_wl", "iat", "exp", "iss", "tctx", "rctx", "actors", "agentic")
 
 
 @given(raw=st.binary(max_size=300), text=st.text(max_size=300))
