@@ -88,7 +88,7 @@ def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, a
 
 
 def _heed_no_more() -> None:
-    """Ignore signals: a loop that closes gives each its default back, and one more SIGTERM would spoil the exit code."""
+    """Ignore signals: a loop that closes gives each its default back, and one more would spoil the exit code."""
     loop, ours = asyncio.get_running_loop(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     signal.pthread_sigmask(signal.SIG_BLOCK, ours)  # between the two calls each has its default
     for number in ours:
