@@ -191,10 +191,14 @@ def half_of(full: Mapping[str, float]) -> float:
 
 def _streams(stage: Stage, names: Sequence[str], wanted: frozenset[str], found: Mapping[str, _Found]) -> None:
     """What is measured from fresh processes."""
-    kinds = [*((streams.download, streams.upload) * STREAM_TIMES if "streams" in wanted else ())]
+    both = (streams.download, streams.upload) if "streams" in wanted else ()
+    kinds = [*both * STREAM_TIMES]
     kinds += [streams.stalled_reader, streams.stalled_app] if "stall" in wanted else []
     with _all_up(stage, names) as pairs:
         rest = {name: _rss(pair) for name, pair in pairs.items()}
+        for kind in both:  # so that connections, caches and code are as they will stay
+            for name, pair in pairs.items():
+                kind(pair, rest[name])
         for kind in kinds:
             for name, pair in pairs.items():
                 moved = found[name].parts.setdefault("streams", {})

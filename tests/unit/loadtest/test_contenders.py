@@ -60,7 +60,11 @@ def test_svidecar_runs_from_the_tree_that_it_is_told(site: Site) -> None:
     assert plain.environment["PYTHONPATH"] == str(Path(__file__).parents[3])
     assert plain.arguments[1:4] == ("-P", "-m", "proxy")
     copy = replace(site, tree=Path("/copy"))
-    assert prepared("svidecar", copy).egress.environment["PYTHONPATH"] == "/copy"
+    built = prepared("svidecar", copy).egress.environment
+    assert built["PYTHONPATH"] == "/copy"
+    assert (built["PYTHONPYCACHEPREFIX"], built["PYTHONDONTWRITEBYTECODE"]) == ("/copy/bytecode", ""), (
+        "as the image has it"
+    )
 
 
 def test_haproxy_looks_for_the_uri_as_it_stands_in_the_certificate(site: Site) -> None:
