@@ -52,7 +52,11 @@ It cannot see lines cut off behind the last checkpoint, unless --last says how m
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and give the exit code."""
-    options = _parser().parse_args(argv)
+    parser, words = _parser(), sys.argv[1:] if argv is None else argv
+    if not words:
+        parser.print_help(sys.stderr)
+        return USAGE
+    options = parser.parse_args(words)
     try:
         code: int = options.verb(options)
         sys.stdout.flush()

@@ -51,6 +51,14 @@ def test_python_dash_m_is_the_command() -> None:
     assert _svidecar("check", "--config", "/nowhere.yaml").returncode == USAGE
 
 
+def test_without_a_verb_it_says_what_there_is() -> None:
+    """All verbs and where to begin, as an error: a script that forgot the verb must not go on."""
+    found = _svidecar()
+    assert (found.returncode, found.stdout) == (USAGE, "")
+    assert "begin here" in found.stderr
+    assert "svidecar demo" in found.stderr
+
+
 def test_a_worker_loads_nothing_that_it_does_not_need() -> None:
     """Each costs every pod 0.2 to 2.6 MB: what writes metrics is ours, and names of characters are for no one."""
     needless = ("prometheus_client", "http.client", "http.server", "urllib.request", "html.entities", "difflib", "jwt")
@@ -92,7 +100,6 @@ def test_each_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["rum"],
         ["run"],
         ["check"],
