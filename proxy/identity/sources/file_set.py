@@ -43,7 +43,8 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     _check_time(files.svid, chain, now)
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
-    found = {own.trust_domain: own, **_read_federated(settings.trust_domain, files)}
+    fetched = {name: Bundle(trust_domain=name, authorities=()) for name in files.federated_crls}  # only their CRLs
+    found = {own.trust_domain: own, **fetched, **_read_federated(settings.trust_domain, files)}
     return svid, {name: _with_crl(files, bundle, svid, now) for name, bundle in found.items()}
 
 
@@ -87,7 +88,7 @@ def _read_federated(own: str, files: FilesSettings) -> dict[str, Bundle]:
 
 
 def _with_crl(files: FilesSettings, bundle: Bundle, svid: X509Svid, now: float) -> Bundle:
-    own = bundle.trust_domain not in files.federated
+    own = bundle.trust_domain == svid.spiffe_id.trust_domain
     path = files.crl if own else files.federated_crls.get(bundle.trust_domain)
     if path is None:
         return bundle
