@@ -37,7 +37,7 @@ FILES = Section(
         Key(
             "crl",
             file_path(),
-            "CRLs of the own trust domain, PEM, of its CAs and their intermediates; who stands there is refused and cut off.",
+            "CRLs of the own trust domain, PEM, of its CAs or intermediates; who stands there is refused and cut off.",
             fallback="none",
         ),
         Key(

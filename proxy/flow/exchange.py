@@ -13,6 +13,7 @@ from proxy.flow.account import Account, Facts
 from proxy.flow.hold import CONTINUE, Hold
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
+from proxy.http1.framing import may_be_followed
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
 from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
@@ -210,7 +211,7 @@ class Exchange(Facts):
             return self._interim(upstream, answer, pieces)
         if not self.request_done:
             self.keep = False
-        if not answer.keep_alive:
+        if not answer.keep_alive or (answer.length == 0 and not upstream.peer and may_be_followed(answer, self.head)):
             upstream.uses = -1  # not to be lent again
         self.answered = True
         self.status = answer.status

@@ -43,8 +43,9 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     _check_time(files.svid, chain, now)
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
-    fetched = {name: Bundle(trust_domain=name, authorities=()) for name in files.federated_crls}  # only their CRLs
-    found = {own.trust_domain: own, **fetched, **_read_federated(settings.trust_domain, files)}
+    found = {own.trust_domain: own, **_read_federated(settings.trust_domain, files)}
+    for name in files.federated_crls:  # of a domain that is fetched only those are here
+        found.setdefault(name, Bundle(trust_domain=name, authorities=()))
     return svid, {name: _with_crl(files, bundle, svid, now) for name, bundle in found.items()}
 
 

@@ -89,6 +89,20 @@ def test_a_target_without_an_end() -> None:
         read(b"CONNECT " + b"a" * 300, limits=Limits(target_bytes=256))
 
 
+TARGETS = [
+    b"db",
+    b"db:",
+    b"db:0",
+    b"db:65536",
+    b"db:+1",
+    b":5432",
+    b"me@db:5432",
+    b"db:5432/",
+    b"http://db:5432",
+    b"[::1]",
+]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -107,6 +121,9 @@ def test_a_target_without_an_end() -> None:
         GOOD.replace(b"HTTP/1.1", b"http/1.1"),
         GOOD.replace(b" db", b"\tdb"),
         GOOD.replace(b"CONNECT db:5432", b"CONNECT db:5432\x0b"),
+        GOOD.replace(b"HTTP/1.1", b"HTTP/1.1 HTTP/1.1"),
+        GOOD.replace(b"CONNECT", b"OPTIONS"),
+        *(GOOD.replace(b"db:5432", target) for target in TARGETS),
     ],
 )
 def test_every_other_reading_is_refused(raw: bytes) -> None:
