@@ -2,6 +2,7 @@
 # ruff: noqa: PLC0415 - a verb pays for its own imports alone
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -25,6 +26,8 @@ FAILED = 1
 USAGE = 2
 INTERRUPTED = 130
 """Exit codes; argparse ends with USAGE too."""
+
+_UNWRITABLE = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 _EPILOG = """\
 exit codes:
@@ -62,10 +65,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough. Python flushes once more at its end: give it somewhere to write.
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        # The reader (head, less) has seen enough, or the disk is full. Python flushes once more at its end: give it
+        # somewhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        if error.errno == errno.EPIPE:
+            return OK
+        sys.stderr.write(f"svidecar: the output cannot be written: {error.strerror}\n")
+        return FAILED
     return code
 
 

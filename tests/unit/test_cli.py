@@ -190,6 +190,18 @@ def test_config_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == json_schema()
 
 
+def test_an_output_that_is_full() -> None:
+    """Said, and no success."""
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "proxy", "version"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=30
+        )
+    assert (found.returncode, found.stderr) == (
+        FAILED,
+        b"svidecar: the output cannot be written: No space left on device\n",
+    )
+
+
 def test_a_reader_that_has_seen_enough() -> None:
     """``svidecar config schema | head -1`` ends without a traceback."""
     command = f"{sys.executable} -m proxy config schema | head -1"
