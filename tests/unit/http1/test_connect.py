@@ -83,6 +83,12 @@ def test_limits(size: int, good: bool) -> None:  # noqa: FBT001 - n and n + 1
             read(raw, limits=Limits(target_bytes=255))
 
 
+def test_fields_may_be_longer_than_the_target() -> None:
+    """Also while the head is not whole."""
+    rest = GOOD.partition(b"\r\n")[2].replace(b"X: y", b"X: " + b"y" * 600)
+    assert read(b"CONNECT db:5432 HTTP/1.1\r\n" + rest[:-2], rest[-2:], limits=Limits(target_bytes=256))
+
+
 def test_a_target_without_an_end() -> None:
     """It is refused before the whole head would be too large."""
     with pytest.raises(TargetTooLong):

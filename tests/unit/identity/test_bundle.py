@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,20 @@ def test_pem_cut_off(length: int) -> None:
         return
     assert bundle.authorities == (ONE.certificate,)
     assert length - len(ONE.bundle_pem) in range(-1, len(b"-----BEGIN CERTIFICATE-----"))
+
+
+def test_a_date_that_is_none() -> None:
+    """It is found when the bundle is read, in every form; later it would be where nobody expects it."""
+    raw = der(ONE.certificate)
+    month = raw.index(b"\x17\x0d") + 4
+    bad = raw[:month] + b"99" + raw[month + 2 :]
+    for read, form in (
+        (Bundle.from_der, bad),
+        (Bundle.from_pem, ssl.DER_cert_to_PEM_cert(bad).encode()),
+        (Bundle.from_jwks, jwks({**entry(ONE), "x5c": [base64.b64encode(bad).decode()]})),
+    ):
+        with pytest.raises(IdentityInvalid):
+            read("example.org", form)
 
 
 @given(st.integers(0, len(BOTH_DER) - 1))
