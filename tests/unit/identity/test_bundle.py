@@ -97,6 +97,7 @@ def test_der_cut_off(length: int) -> None:
     "raw",
     [
         b"\x31\x00",
+        b"\x30",
         b"\x30\x80\x00\x00",  # the indefinite length of BER
         b"\x30\x85\x00\x00\x00\x00\x01\x00",
         b"\x30\x84\xff\xff\xff\xff\x00",
@@ -127,10 +128,14 @@ def test_any_bytes_as_der(raw: bytes) -> None:
         {"kty": "EC", "use": "x509-svid"},
         {"kty": "EC", "use": "x509-svid", "x5c": []},
         {"kty": "?", "use": "new"},
+        entry(TWO, kty="?"),
+        entry(TWO, kty="ec"),
+        entry(TWO, kty=["EC"]),
+        {key: value for key, value in entry(TWO).items() if key != "kty"},
     ],
 )
 def test_entries_that_are_not_ours(other: object) -> None:
-    """Entries of another use, or without x5c, are left out (Trust Domain and Bundle 4.2)."""
+    """Entries of another use or type of key, or without x5c, are left out (Trust Domain and Bundle 4.2)."""
     assert Bundle.from_jwks("example.org", jwks(other, entry(ONE))).authorities == (ONE.certificate,)
 
 
