@@ -131,7 +131,7 @@ def read_crls_pem(
     if not blocks or len(blocks) != raw.count(_PEM_BEGIN):
         raise IdentityInvalid("holds no PEM CRL, or one that is cut off")
     try:
-        found = [x509.load_pem_x509_crl(block) for block in blocks]
+        found = [_named(x509.load_pem_x509_crl(block)) for block in blocks]
     except UNREADABLE as error:
         raise IdentityInvalid("holds a CRL that cannot be read") from error
     return _collect(found, authorities, now, is_strict=is_strict)
@@ -142,10 +142,15 @@ def read_crls_der(
 ) -> Revocations:
     """Read CRLs as the Workload API sends them, DER each. Raises IdentityInvalid."""
     try:
-        found = [x509.load_der_x509_crl(raw) for raw in raws]
+        found = [_named(x509.load_der_x509_crl(raw)) for raw in raws]
     except UNREADABLE as error:
         raise IdentityInvalid("holds a CRL that cannot be read") from error
     return _collect(found, authorities, now, is_strict=is_strict)
+
+
+def _named(crl: x509.CertificateRevocationList) -> x509.CertificateRevocationList:
+    _ = crl.issuer  # parsed when it is asked for, as the fields of certificates
+    return crl
 
 
 def _collect(

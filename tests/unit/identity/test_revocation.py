@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.pki import Authority, Svid, der
 
 from proxy.errors import CertificateRevoked, IdentityInvalid, RevocationUnknown
@@ -157,6 +159,31 @@ def test_a_changed_byte_is_no_signature() -> None:
     with pytest.raises(IdentityInvalid):
         read_crls_der([raw.replace(serial, bytes(len(serial)))], CA.anchors, NOW)
     assert read_crls_der([raw], CA.anchors, NOW).serials
+
+
+_RICH = x509.load_pem_x509_crl(
+    CA.crl(
+        BAD.certificate,
+        now=NOW,
+        extensions=[(x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.certificate.public_key()), False)],  # type: ignore[arg-type]
+    )
+).public_bytes(Encoding.DER)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=1000, deadline=None)
+@given(st.integers(0, len(_RICH) - 1), st.binary(min_size=1, max_size=4))
+def test_damaged_lists(at: int, damage: bytes) -> None:
+    """However a list is damaged, it is refused, or is of nobody here and names nobody: nothing else comes out."""
+    raw = (_RICH[:at] + damage + _RICH[at + len(damage) :])[: len(_RICH)]
+    try:
+        found = read_crls_der([raw], CA.anchors, NOW)
+    except IdentityInvalid:
+        return
+    if raw != _RICH:
+        assert found.serials == {}
+        found.place(CA.anchors)
+        found.check_serials([(key_id(CA.certificate), BAD.certificate.serial_number)])
 
 
 def test_certificates_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
