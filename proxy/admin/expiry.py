@@ -28,7 +28,7 @@ class ExpiryWatch:
             self._look_at_svid(identity, now)
 
     def _look_at_crls(self, identity: Identity, now: float) -> None:
-        old = {name for name, bundle in identity.bundles.items() if now > bundle.revocations.next_update}
+        old = {name for name, bundle in identity.bundles.items() if now > bundle.revocations.grows_old_at}
         for name in sorted(old - self._old_crls):
             _log.warning("identity: the CRL of %s has passed its nextUpdate: write a newer one", name)
         self._old_crls = old

@@ -50,9 +50,15 @@ def _identity(settings: SidecarSettings, now: float) -> Iterator[Advice]:
             yield "identity", f"there is no socket at {path} now: until there is one, the sidecar waits for its agent"
         return
     try:
-        read_set(settings.identity, now)
+        _, bundles = read_set(settings.identity, now)
     except IdentityInvalid as error:
         yield "identity.files", f"the identity would not load now: {error.detail}"
+        return
+    for name, bundle in bundles.items():
+        if bundle.revocations.waiting and bundle.authorities:
+            own = name == settings.identity.trust_domain
+            path = "identity.files.crl" if own else f"identity.files.federated_crls.{name}"
+            yield path, "holds a CRL of nobody in the bundle: it counts for peers that show its signer in their chain"
 
 
 def _keys(settings: SidecarSettings) -> Iterator[Advice]:

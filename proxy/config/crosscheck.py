@@ -137,10 +137,8 @@ def _trust_domains(draft: Draft) -> None:
     if own in (federated or ()):
         draft.refuse(f"{_FILES}.federated.{own}", "is the own trust domain: its bundle is identity.files.bundle")
     for name in draft.get(f"{_FILES}.federated_crls") or ():
-        if name not in (federated or ()):
+        if name not in {*(federated or ()), *fetched(draft)}:
             advice = "use identity.files.crl" if name == own else "write its bundle under identity.files.federated"
-            if name in fetched(draft):
-                advice += ", not under identity.federation: what is fetched may change its CAs, and the CRL would not"
             draft.refuse(f"{_FILES}.federated_crls.{name}", f"is not one of the federated trust domains: {advice}")
     for path, spiffe_id in _expected_identities(draft):
         domain = spiffe_id.removeprefix("spiffe://").partition("/")[0]

@@ -37,13 +37,13 @@ FILES = Section(
         Key(
             "crl",
             file_path(),
-            "CRLs of the own trust domain, PEM, signed by its CAs; who stands there is refused and cut off.",
+            "CRLs of the own trust domain, PEM, of its CAs or intermediates; who stands there is refused and cut off.",
             fallback="none",
         ),
         Key(
             "federated_crls",
             TableOf(key=trust_domain(), item=file_path(), example="{other.org: other_crl.pem}"),
-            "CRLs of foreign trust domains, under their names.",
+            "CRLs of foreign trust domains, under their names; also of fetched ones.",
             fallback="none",
         ),
         Key(

@@ -17,6 +17,7 @@ _SAYINGS = (
     ("unexpected end of stream", "a quote opened on {context} is never closed"),
     ("expected ',' or", "the '[' or '{{' opened on {context} is not closed before here"),
     ("found character '\\t'", "a tab is here: YAML allows spaces only"),
+    ("expected the node content", 'a value is missing here; an IPv6 address needs quotes: "[::1]:15006"'),
     ("that cannot start any token", "a value that starts with this character needs quotes"),
     ("unknown escape character", "this escape is not YAML: use single quotes, in which a backslash is itself"),
 )

@@ -125,7 +125,11 @@ class Dialer:
     async def _connect(self, server: Server) -> socket.socket:
         failure: OSError | None = None
         for family, kind, protocol, _, address in await self._resolve(server):
-            sock = socket.socket(family, kind, protocol)
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # a kernel without IPv6, and a name that has it
+                failure = error
+                continue
             try:
                 sock.setblocking(False)
                 async with asyncio.timeout(CONNECT_S):

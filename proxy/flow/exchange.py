@@ -15,6 +15,7 @@ from proxy.flow.hold import CONTINUE, Hold
 from proxy.flow.meter import SPENT, Meter
 from proxy.flow.runtime import Runtime
 from proxy.flow.tunnel import Tunnel
+from proxy.http1.framing import may_be_followed
 from proxy.http1.message import CHUNKED, UNTIL_CLOSE, EndOfMessage, RequestHead, ResponseHead
 from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
@@ -225,7 +226,7 @@ class Exchange(Facts):
             self.meter.expect(answer.length)
             if answer.length == self.meter.left:
                 self.keep = False
-        if not answer.keep_alive:
+        if not answer.keep_alive or (answer.length == 0 and not upstream.peer and may_be_followed(answer, self.head)):
             upstream.uses = -1  # not to be lent again
         self.answered = True
         self.status = answer.status

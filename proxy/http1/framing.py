@@ -82,6 +82,8 @@ _COMMON: Final = {b"keep-alive": frozenset({b"keep-alive"}), b"close": frozenset
 _NAMES_NO_LINE: Final = HOP_BY_HOP | {b"close"}
 """Options of the connection itself, and fields that are held anyway."""
 
+_NO_BODY: Final = [b"0"]
+
 _NONE: Final[AbstractSet[bytes]] = frozenset()
 
 
@@ -150,3 +152,15 @@ def frame_response(head: ResponseHead, method: bytes) -> None:
     head.keep_alive = (
         length != UNTIL_CLOSE and b"close" not in options and (head.version == 1 or b"keep-alive" in options)
     )
+
+
+def may_be_followed(answer: ResponseHead, request: RequestHead) -> bool:
+    """Whether the body that is not to come after this bodiless answer may come all the same, from an app in error.
+
+    What comes with the head is seen; what comes later would answer whoever is lent the connection next. A peer of the
+    mesh is held to its framing by its own sidecar, so this is asked of apps.
+    """
+    held = answer.held
+    if request.method == b"HEAD" or b"transfer-encoding" in held:
+        return True
+    return held.get(b"content-length", _NO_BODY) != _NO_BODY

@@ -19,6 +19,10 @@ from proxy.identity.certificate import UNREADABLE, read_der, read_fields, signin
 from proxy.identity.revocation import NOTHING_REVOKED, Revocations
 
 _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_KEY_TYPES = ("EC", "RSA", "OKP")
+"""What JWKs of certificates have; an element of any other MUST be ignored (Trust Domain and Bundle 4.2.1). Not a set: a
+stranger's value need not be hashable."""
+
 _DER_SEQUENCE = 0x30
 _DER_LONG_FORM = 0x80
 _DER_LENGTH_BYTES = 4
@@ -130,7 +134,8 @@ def _jwks_ders(raw: bytes) -> list[bytes]:
     try:
         document = json.loads(raw)
         keys = document["keys"]
-        chains = [key["x5c"] for key in keys if key.get("use") == "x509-svid" and key.get("x5c")]
+        ours = [key for key in keys if key.get("use") == "x509-svid" and key.get("kty") in _KEY_TYPES]
+        chains = [key["x5c"] for key in ours if key.get("x5c")]
         # Of each x5c the first value alone counts; it is base64, not base64url (RFC 7517 4.7).
         return [base64.b64decode(chain[0], validate=True) for chain in chains]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error) as error:

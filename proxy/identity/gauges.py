@@ -16,4 +16,4 @@ def show_identity(metrics: Metrics, identity: Identity) -> None:
         ends = max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)  # it may be empty
         metrics.bundle_not_after(trust_domain).set(ends)
         if bundle.revocations is not NOTHING_REVOKED:
-            metrics.crl_next_update(trust_domain).set(bundle.revocations.next_update)
+            metrics.crl_next_update(trust_domain).set(bundle.revocations.grows_old_at)

@@ -60,6 +60,7 @@ def identify(chain: Sequence[bytes], bundles: Bundles, now: float) -> Peer:
     path = _anchored_path(leaf, chain, bundle, now)
     not_after = earliest_end(path, now)
     issued = issued_by(path)
+    bundle.revocations.place(path[1:])
     bundle.revocations.check(issued, now)
     return Peer(
         spiffe_id=spiffe_id,

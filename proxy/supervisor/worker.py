@@ -63,7 +63,7 @@ async def _run(settings: SidecarSettings, config_path: Path) -> int:
         await end.wait()
         return await _end(sidecar, end_now)
     except ListenFailed as error:
-        _log.error("%s cannot start: %s", settings.service, error)
+        _log.error("%s cannot start: %s", settings.service, error.strerror)
         return 1
     finally:
         try:

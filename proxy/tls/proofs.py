@@ -7,6 +7,7 @@ import asyncio
 
 from proxy.errors import ConnectionRefusal, UntrustedChain
 from proxy.identity.bundle import Bundles
+from proxy.identity.certificate import read_der
 from proxy.identity.peer import Peer, confirm, identify
 from proxy.tls.handshake import verified_chain
 
@@ -29,6 +30,9 @@ class Proofs:
 
         Raises what ``identify`` raises; a refusal counts for all that the same authorities had issued.
         """
+        bundle = self._bundles.get(peer.spiffe_id.trust_domain)
+        if bundle is not None and bundle.revocations.misses(peer.issued):  # a newer list may be of its intermediate
+            bundle.revocations.place(map(read_der, verified_chain(transport)[1:]))
         try:
             confirm(peer, self._bundles)
         except UntrustedChain:

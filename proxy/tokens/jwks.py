@@ -11,7 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from proxy.errors import KeysUnavailable, ProxyError
+from proxy.errors import KeysInvalid, KeysUnavailable, ProxyError
 from proxy.net.tasks import Tasks
 from proxy.tokens.copy import KeysCopy
 from proxy.tokens.fetch import Fetch
@@ -125,6 +125,8 @@ class KeyStore:
                 self._keep_copy(jwks)
             if not self._failures:
                 self.last_error, self.loaded_at = "", self._now()
+        except KeysInvalid as error:
+            self._note(f"{self._name}: {error.reason}: {self._source.where}: {error}")
         except ProxyError as error:
             self._note(f"{self._name}: {error.reason}: {error}")
         finally:

@@ -82,6 +82,8 @@ def _members(jwks: bytes) -> list[Any]:
     try:
         members = read_json_object(jwks).get("keys")
     except ValueError as error:
+        if jwks.lstrip().startswith(b"<"):
+            raise KeysInvalid("the JWK Set is a web page, or XML: give the place of the keys themselves") from error
         raise KeysInvalid("the JWK Set is not JSON, or its JSON is ambiguous") from error
     if not isinstance(members, list):
         raise KeysInvalid("the JWK Set has no array named keys")

@@ -25,6 +25,11 @@ RETRY_LAST_S: Final = 30.0
 class Source(Protocol):
     """A place from which a JWK Set is read, again and again."""
 
+    @property
+    def where(self) -> str:
+        """The URL or path, for a person."""
+        ...
+
     def pause_s(self, failures: int, jitter: float) -> float:
         """How long to wait before the next read; ``failures`` in a row came before, ``jitter`` is 0 to 1."""
         ...
@@ -61,6 +66,11 @@ class UrlSource:
         self._fetch = fetch
         self._refresh_s = refresh_s
 
+    @property
+    def where(self) -> str:
+        """The URL."""
+        return self._url
+
     def pause_s(self, failures: int, jitter: float) -> float:
         """Spread, so that a fleet that started together, or lost its server together, does not come together."""
         if failures:
@@ -78,7 +88,7 @@ class UrlSource:
             expect=self._expect,
         )
         if answer.status != 200:
-            raise KeysUnavailable(f"the URL answered with status {answer.status}, not 200")
+            raise KeysUnavailable(f"{self._url} answered with status {answer.status}, not 200")
         return answer.body
 
 
@@ -90,6 +100,11 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, ...] | None = None
+
+    @property
+    def where(self) -> str:
+        """The path."""
+        return str(self._path)
 
     def pause_s(self, failures: int, jitter: float) -> float:
         """The same always: nobody is asked but the kernel."""

@@ -35,6 +35,10 @@ LEND_MARGIN_S = 1.0
 """Before an identity ends: what leaves at the last moment must arrive before it, by either side's clock."""
 
 
+ATTEMPT_S = 0.25
+"""For one of several addresses, at the least (RFC 8305 section 5): of two families one may lead nowhere."""
+
+
 class Dialer:
     """Opens connections with the newest identity, and knows those of workloads as long as they are open.
 
@@ -80,7 +84,7 @@ class Dialer:
         self._context(endpoint.protection)  # first: without an identity nobody is called
         try:
             async with asyncio.timeout(timeout_s):
-                sock = await self._connect(endpoint)
+                sock = await self._connect(endpoint, timeout_s)
         except TimeoutError as error:
             raise UpstreamTimeout(f"no connection to {endpoint} within {timeout_s:g} s") from error
         context, shown = self._context(endpoint.protection), self._store.current
@@ -174,10 +178,12 @@ class Dialer:
         if self._lifetimes is not None:
             self._lifetimes.add(upstream)  # it looks in time for that end
 
-    async def _connect(self, endpoint: Endpoint) -> socket.socket:
+    async def _connect(self, endpoint: Endpoint, timeout_s: float) -> socket.socket:
+        """Try each address in its turn; one that does not answer leaves time for the others."""
         addresses = await self._resolve(endpoint)
+        share_s = max(timeout_s / max(len(addresses), 1), ATTEMPT_S)
         failure: OSError | None = None
-        for family, address in addresses:
+        for left, (family, address) in zip(reversed(range(len(addresses))), addresses, strict=True):
             try:
                 sock = socket.socket(family, socket.SOCK_STREAM)
             except OSError as error:  # out of descriptors
@@ -186,8 +192,9 @@ class Dialer:
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                await self._transports.loop.sock_connect(sock, address)
-            except OSError as error:
+                async with asyncio.timeout(share_s if left else None):
+                    await self._transports.loop.sock_connect(sock, address)
+            except OSError as error:  # TimeoutError among them
                 sock.close()
                 failure = error
             except BaseException:

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from grpclib.client import Channel, Stream
@@ -192,6 +193,8 @@ def _unreachable(endpoint: Endpoint, error: OSError) -> str:
     match error.errno:
         case errno.ENOENT:
             return f"there is no socket at {endpoint}: start the agent, mount its folder, or correct the address"
+        case errno.ECONNREFUSED if endpoint.path and not Path(endpoint.path).is_socket():
+            return f"what stands at {endpoint} is no socket: correct the address"
         case errno.ECONNREFUSED:
             return f"nobody listens at {endpoint}: the agent is not running"
         case errno.EACCES | errno.EPERM:

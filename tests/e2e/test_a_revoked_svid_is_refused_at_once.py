@@ -89,6 +89,26 @@ def test_outbound(mesh: Mesh) -> None:
     assert app.failures == []
 
 
+def test_by_an_intermediate_that_nobody_knows_but_its_peers(mesh: Mesh) -> None:
+    """Its list waits for it: a connection that is open ends within a second, a new one is refused, all others stay."""
+    revoke(mesh)
+    below = mesh.ca.intermediate()
+    mesh.svids["edge"] = below.svid(f"spiffe://{DOMAIN}/edge")
+    orders, _ = start_orders(mesh)
+    gone, stays = (below.svid(f"spiffe://{DOMAIN}/edge") for _ in range(2))
+    port = orders.ports["inbound"]
+    cut, idle = stream(mesh, mesh.connect(port, svid=gone)), mesh.connect(port, svid=stays)
+    assert idle.ask("GET", "/any/1", mesh.bearer()).status == 200
+    (mesh.folder / "crl.new").write_bytes(mesh.ca.crl() + below.crl(gone.certificate))
+    (mesh.folder / "crl.new").rename(mesh.folder / "crl.pem")
+    orders.wait_for_log(f"CRLs of {DOMAIN} wait for peers")
+    lives_s(cut)
+    assert mesh.connect(port, svid=gone).ends()
+    orders.wait_for_decision(2, reason="certificate_revoked", direction="inbound", decision="deny")
+    assert idle.ask("GET", "/any/1", mesh.bearer()).status == 200
+    assert mesh.connect(port, svid=stays).ask("GET", "/any/1", mesh.bearer()).status == 200
+
+
 def _asked_until_served(wire: Wire, token: dict[str, str]) -> int:
     status = 0
     for _ in range(100):

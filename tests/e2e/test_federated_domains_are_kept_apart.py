@@ -243,6 +243,26 @@ def test_the_endpoint_must_be_who_was_expected(mesh: Mesh, domains: tuple[Domain
             sidecar.stop()
 
 
+def test_a_fetched_domain_may_have_crls_in_a_file(
+    mesh: Mesh, tmp_path: Path, domains: tuple[Domain, Domain], app: App
+) -> None:
+    """They are read before its bundle is there, and hold for what it proves."""
+    a, b = domains
+    gone, stays = (b.ca.svid(f"spiffe://{B}/{name}") for name in ("gone", "stays"))
+    (tmp_path / "crl.pem").write_bytes(b.ca.crl(gone.certificate))
+    files = a.files("orders").replace("}", f", federated_crls: {{{B}: {tmp_path}/crl.pem}}, poll: 50ms}}")
+    made = mesh.start("revoker", INBOUND.format(app=app.port), identity=f"{{{files}, federation: [{by_svid(b)}]}}")
+    made.wait_for_log("took the bundle of other.org")
+    assert peer(mesh, made, stays) == 200
+    refused(mesh, made, gone, "certificate_revoked")
+    open_connection = connect(mesh, made, stays)
+    assert open_connection.ask("GET", "/x", mesh.bearer()).status == 200
+    (tmp_path / "crl.pem").write_bytes(b.ca.crl(gone.certificate, stays.certificate))
+    open_connection.sock.settimeout(3)
+    assert open_connection.sock.recv(1) == b""
+    refused(mesh, made, stays, "certificate_revoked")
+
+
 def test_it_is_kept_fresh_and_its_age_is_told(orders: Sidecar) -> None:
     """By the publisher's hint of a second."""
     name = "svidecar_federation_fetches_total"

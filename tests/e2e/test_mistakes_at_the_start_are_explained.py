@@ -53,7 +53,14 @@ def test_a_port_in_use(mesh: Mesh, taken: int, listener: str) -> None:
     else:
         body[at + 1] = body[at + 1].replace("listen: 127.0.0.1:0", listen)
     ended = mesh.fails("orders", "".join(body), **changes)
-    _explained(ended, 1, "orders cannot start", f"127.0.0.1:{taken}", "the port is in use", "choose another port")
+    _explained(
+        ended,
+        1,
+        "orders cannot start: cannot listen at",
+        f"127.0.0.1:{taken}",
+        "the port is in use",
+        "choose another port",
+    )
 
 
 def test_two_listeners_at_one_port(mesh: Mesh) -> None:

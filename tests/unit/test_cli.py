@@ -51,6 +51,14 @@ def test_python_dash_m_is_the_command() -> None:
     assert _svidecar("check", "--config", "/nowhere.yaml").returncode == USAGE
 
 
+def test_without_a_verb_it_says_what_there_is() -> None:
+    """All verbs and where to begin, as an error: a script that forgot the verb must not go on."""
+    found = _svidecar()
+    assert (found.returncode, found.stdout) == (USAGE, "")
+    assert "begin here" in found.stderr
+    assert "svidecar demo" in found.stderr
+
+
 def test_a_worker_loads_nothing_that_it_does_not_need() -> None:
     """Each costs every pod 0.2 to 2.6 MB: what writes metrics is ours, and names of characters are for no one."""
     needless = ("prometheus_client", "http.client", "http.server", "urllib.request", "html.entities", "difflib", "jwt")
@@ -92,7 +100,6 @@ def test_each_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["rum"],
         ["run"],
         ["check"],
@@ -181,6 +188,18 @@ def test_config_schema(capsys: pytest.CaptureFixture[str]) -> None:
     """It can be saved for an editor."""
     assert main(["config", "schema"]) == OK
     assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_an_output_that_is_full() -> None:
+    """Said, and no success."""
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "proxy", "version"], stdout=full, stderr=subprocess.PIPE, check=False, timeout=30
+        )
+    assert (found.returncode, found.stderr) == (
+        FAILED,
+        b"svidecar: the output cannot be written: No space left on device\n",
+    )
 
 
 def test_a_reader_that_has_seen_enough() -> None:

@@ -44,6 +44,8 @@ def read_set(settings: IdentitySettings, now: float) -> tuple[X509Svid, dict[str
     own = _read_bundle(settings.trust_domain, files.bundle)
     _check_path(files, svid, own, now)
     found = {own.trust_domain: own, **_read_federated(settings.trust_domain, files)}
+    for name in files.federated_crls:  # of a domain that is fetched only those are here
+        found.setdefault(name, Bundle(trust_domain=name, authorities=()))
     return svid, {name: _with_crl(files, bundle, svid, now) for name, bundle in found.items()}
 
 
@@ -87,7 +89,7 @@ def _read_federated(own: str, files: FilesSettings) -> dict[str, Bundle]:
 
 
 def _with_crl(files: FilesSettings, bundle: Bundle, svid: X509Svid, now: float) -> Bundle:
-    own = bundle.trust_domain not in files.federated
+    own = bundle.trust_domain == svid.spiffe_id.trust_domain
     path = files.crl if own else files.federated_crls.get(bundle.trust_domain)
     if path is None:
         return bundle

@@ -102,7 +102,9 @@ class FilesSource:
             self._on_load(False, detail)
 
     def _tell(self, identity: Identity) -> None:
-        self._on_load(True, f"took the SVID of {identity.svid.spiffe_id} as generation {identity.generation}")
+        wait = ", ".join(name for name, bundle in sorted(identity.bundles.items()) if bundle.revocations.waiting)
+        crls = f"; CRLs of {wait} wait for peers that show in their chains who has signed them" if wait else ""
+        self._on_load(True, f"took the SVID of {identity.svid.spiffe_id} as generation {identity.generation}{crls}")
 
     def _look(self) -> tuple[_Stat, ...]:
         files = self._files

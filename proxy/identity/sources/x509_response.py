@@ -13,7 +13,7 @@ from cryptography import x509
 from proxy.errors import ConnectionRefusal, IdentityInvalid
 from proxy.identity.bundle import Bundle, Bundles
 from proxy.identity.certificate import UNREADABLE
-from proxy.identity.revocation import read_crls_der
+from proxy.identity.revocation import Waiting, names_issuer, read_crls_der
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.identity.svid import X509Svid
 from proxy.workload_api.messages import X509SVID, X509SVIDResponse
@@ -23,6 +23,8 @@ MAX_HINT_BYTES = 1024
 
 
 NOBODY: Bundles = {}
+
+_WAITS = "a CRL is of an authority that is in no bundle: it counts once a peer shows that authority in its chain"
 
 
 class SvidTakenBack(Exception):
@@ -129,28 +131,41 @@ def _with_crls(
     """Give each CRL to the bundle whose authority has signed it; the message does not say whose it is.
 
     One that should be of an authority of ours and cannot be used discards the message: whom it names must not come in
-    again by a mistake in it. One of nobody whom we know is told: an agent may send those of domains that we do not
-    federate with. So is one of an intermediate that is not ours, whom it names: see ``revocation``.
+    again by a mistake in it. One of nobody whom we know may be of an intermediate, so it waits in every domain (see
+    ``revocation``); it may as well be of a domain that we do not federate with, so a bad one is only told.
     """
     found: dict[str, list[bytes]] = {}
-    strangers = 0
+    strangers: list[bytes] = []
     for raw in crls:
         homes = _possible_homes(raw, bundles, svid)
-        strangers += not homes
         if homes:
             found.setdefault(_home(raw, homes, svid, now), []).append(raw)
-    for name, raws in found.items():
-        revocations = read_crls_der(raws, svid.signers(bundles[name]), now)
-        bundles[name] = replace(bundles[name], revocations=revocations)
-    return bundles, ["a CRL is of an authority that is in no bundle: it is not used"] * bool(strangers)
+        else:
+            strangers.append(raw)
+    waiting, remarks = _waiting(strangers, now)
+    for name in bundles if waiting else found:
+        revocations = read_crls_der(found.get(name, ()), svid.signers(bundles[name]), now)
+        bundles[name] = replace(bundles[name], revocations=replace(revocations, waiting=waiting))
+    return bundles, remarks
+
+
+def _waiting(strangers: list[bytes], now: float) -> tuple[tuple[Waiting, ...], list[str]]:
+    if not strangers:
+        return (), []
+    try:
+        return read_crls_der(strangers, (), now).waiting, [_WAITS]
+    except IdentityInvalid as error:
+        return (), [
+            f"of the CRLs of authorities that are in no bundle none is used: what the agent gives {error.detail}"
+        ]
 
 
 def _possible_homes(raw: bytes, bundles: Mapping[str, Bundle], svid: X509Svid) -> list[Bundle]:
     try:
-        issuer = x509.load_der_x509_crl(raw).issuer
+        crl = x509.load_der_x509_crl(raw)
+        return [one for one in bundles.values() if any(names_issuer(crl, signer) for signer in svid.signers(one))]
     except UNREADABLE as error:
         raise IdentityInvalid("a CRL that the agent gives cannot be read: the message is discarded") from error
-    return [bundle for bundle in bundles.values() if any(one.subject == issuer for one in svid.signers(bundle))]
 
 
 def _home(raw: bytes, homes: list[Bundle], svid: X509Svid, now: float) -> str:

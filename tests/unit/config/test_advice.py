@@ -41,6 +41,22 @@ def test_an_identity_that_would_not_load(folder: Path, tmp_path: Path) -> None:
     assert "there is no file" in _advice(GOOD, tmp_path)[0][1]
 
 
+def test_a_crl_of_nobody_in_the_bundle(folder: Path, tmp_path: Path) -> None:
+    """It may be the wrong file; of a domain that is fetched nobody can tell yet."""
+    other = Authority.make("other.org")
+    (tmp_path / "crl.pem").write_bytes(other.crl())
+    (tmp_path / "other.pem").write_bytes(Authority.make("other.org", subject="another").bundle_pem)
+    files = f"svid_bundle.pem, crl: {tmp_path}/crl.pem, federated_crls: {{other.org: {tmp_path}/crl.pem}}"
+    by_file = GOOD.replace("svid_bundle.pem", f"{files}, federated: {{other.org: {tmp_path}/other.pem}}")
+    found = _advice(by_file, folder)
+    assert [path for path, _ in found] == ["identity.files.crl", "identity.files.federated_crls.other.org"]
+    assert all("holds a CRL of nobody in the bundle" in message for _, message in found)
+    fetched = GOOD.replace(
+        "svid_bundle.pem}", f"{files}}}, federation: [{{trust_domain: other.org, url: 'https://o/'}}]"
+    )
+    assert [path for path, _ in _advice(fetched, folder)] == ["identity.files.crl"]
+
+
 def test_keys_that_would_not_load(folder: Path, tmp_path: Path) -> None:
     """Missing, a pipe (which must not be waited for), or no keys."""
     text = GOOD.replace("keys: jwks.json", f"keys: '{tmp_path}/k'")

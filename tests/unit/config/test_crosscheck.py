@@ -78,6 +78,25 @@ def test_the_own_domain_is_not_federated() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("other.org", ""),
+        ("third.org", ""),
+        ("example.org", "use identity.files.crl"),
+        ("fourth.org", "write its bundle under identity.files.federated"),
+    ],
+)
+def test_crls_are_of_a_domain_that_is_federated(name: str, said: str) -> None:
+    """By a file or by its bundle endpoint; any other name is a slip, and nobody would be refused by it."""
+    more = f"bundle: b.pem, federated: {{other.org: o.pem}}, federated_crls: {{{name}: crl.pem}}}}"
+    text = GOOD.replace(
+        "bundle: svid_bundle.pem}", f"{more}, federation: [{{trust_domain: third.org, url: 'https://t/'}}]"
+    )
+    assert [problem.path for problem in problems(text)] == [f"identity.files.federated_crls.{name}"] * bool(said)
+    assert not said or said in only(text)
+
+
+@pytest.mark.parametrize(
     ("line", "path"),
     [
         ("metrics: {listen: '0.0.0.0:15006'}", "metrics.listen"),

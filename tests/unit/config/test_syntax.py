@@ -17,6 +17,7 @@ from support.yaml_text import GOOD, only
         ("a: {b: 1\nc: 2\n", 2, "the '[' or '{' opened on line 1 is not closed before here"),
         ("a: 1\nb: @x\n", 2, "a value that starts with this character needs quotes"),
         ("a: %x\n", 1, "a value that starts with this character needs quotes"),
+        ("a: [::1]:15006\n", 1, 'an IPv6 address needs quotes: "[::1]:15006"'),
         ('a: "\\q"\n', 1, "this escape is not YAML: use single quotes"),
         ("a: 1\nb: \x07\n", 2, "a control character is in the file"),
         ("a: 1\nb\n\nc: 2\n", 4, "the key on line 2 has no ':' after it"),

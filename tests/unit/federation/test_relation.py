@@ -15,7 +15,7 @@ from support.control import serving, store_of
 
 from proxy.control.message import Request, Response
 from proxy.federation.document import DEFAULT_REFRESH_S
-from proxy.federation.endpoint import MAX_REDIRECTS
+from proxy.federation.endpoint import MAX_FILE_BYTES, MAX_REDIRECTS
 from proxy.federation.relation import FIRST_RETRY_S, JITTER, Outcome, Relation
 from proxy.federation.settings import Profile, RelationSettings
 from proxy.identity.store import IdentityStore
@@ -60,7 +60,9 @@ class Publisher:
 class Made:
     """A relation and what came of it."""
 
-    def __init__(self, port: int, publisher: Publisher, store: IdentityStore, folder: Path) -> None:
+    def __init__(
+        self, port: int, publisher: Publisher, store: IdentityStore, folder: Path, spiffe_id: str = SERVER
+    ) -> None:
         self.publisher, self.store = publisher, store
         self.outcomes: list[Outcome] = []
         (folder / "bootstrap.pem").write_bytes(OTHER.bundle_pem)
@@ -68,8 +70,8 @@ class Made:
             trust_domain="other.org",
             url=f"https://127.0.0.1:{port}/bundle",
             profile=Profile.SPIFFE,
-            spiffe_id=SERVER,
-            bundle=folder / "bootstrap.pem",
+            spiffe_id=spiffe_id,
+            bundle=folder / "bootstrap.pem" if spiffe_id == SERVER else None,
         )
         transports = Transports(asyncio.get_running_loop(), EventLoop.ASYNCIO)
         self.relation = Relation(settings, transports, store, time.time, lambda: 1.0, self.outcomes.append)
@@ -87,13 +89,13 @@ class Made:
 
 
 @asynccontextmanager
-async def relation(folder: Path, store: IdentityStore | None = None) -> AsyncIterator[Made]:
+async def relation(folder: Path, store: IdentityStore | None = None, spiffe_id: str = SERVER) -> AsyncIterator[Made]:
     """A relation to a publisher that runs."""
     publisher = Publisher(OTHER.svid(SERVER))
     if store is None:
         store = store_of(OWN.svid("spiffe://example.org/me"), OWN)
     async with serving(publisher, context=publisher.context) as (_, port):
-        made = Made(port, publisher, store, folder)
+        made = Made(port, publisher, store, folder, spiffe_id)
         yield made
         made.relation.close()
         await asyncio.sleep(0.05)  # the server, too, has to see that we refused it
@@ -233,6 +235,44 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         (tmp_path / "bootstrap.pem").unlink()
         assert await made.look() == "identity_invalid"
         assert "bootstrap.pem, by which the bundle endpoint is known" in made.outcomes[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no PEM", "holds no PEM certificate"),
+        (OWN.bundle_pem, "holds an authority of another trust domain"),
+        (b"{}", "is not a SPIFFE bundle"),
+        (OTHER.bundle_pem + b"\n" * MAX_FILE_BYTES, "is larger than"),
+    ],
+)
+async def test_a_file_that_is_no_bundle(tmp_path: Path, content: bytes, said: str) -> None:
+    """Its name, and why; nobody is asked."""
+    async with relation(tmp_path) as made:
+        (tmp_path / "bootstrap.pem").write_bytes(content)
+        assert await made.look() == "identity_invalid"
+        assert "bootstrap.pem" in made.outcomes[-1].detail
+        assert said in made.outcomes[-1].detail
+        assert made.publisher.peers == []
+
+
+async def test_an_endpoint_of_our_own_domain_is_known_by_our_bundle(tmp_path: Path) -> None:
+    """As it is now; neither the foreign domain that it serves nor a CA that was taken back can speak for it."""
+    store, server = store_of(OWN.svid("spiffe://example.org/me"), OWN), "spiffe://example.org/server"
+    async with relation(tmp_path, store, server) as made:
+        for thief in (OTHER, pki.Authority.make("example.org")):
+            made.publisher.svid = thief.svid(server)
+            assert await made.look() == "upstream_untrusted"
+        made.publisher.svid = OWN.svid(server)
+        assert await made.look() == ""
+        assert made.trusted == (OTHER.certificate,)
+        after = pki.Authority.make("example.org")
+        renewed = store_of(after.svid("spiffe://example.org/me"), after).require()
+        store.replace(renewed.svid, renewed.bundles, time.time())
+        made.publisher.svid = OWN.svid(server)
+        assert await made.look() == "upstream_untrusted"
+        made.publisher.svid = after.svid(server)
+        assert await made.look() == ""
 
 
 async def test_a_failure_waits_for_the_next_interval(tmp_path: Path) -> None:

@@ -2,16 +2,20 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
 from support.flow import Caller, Clock, exchange_of, get, make_runtime, open_upstream
+from support.pki import Authority
 
 from proxy.errors import ClientClosed
 from proxy.flow.exchange import Exchange
 from proxy.flow.runtime import Runtime
 from proxy.http1.message import EndOfMessage, RequestHead
+from proxy.identity.bundle import Bundle
+from proxy.identity.peer import identify
 from proxy.net.deadlines import NEVER
 from proxy.upstream.connection import Upstream
 
@@ -278,3 +282,40 @@ async def test_a_switch(stage: Stage) -> None:
         b"HTTP/1.1 103 Hints\r\n\r\nHTTP/1.1 101 X\r\nX-A: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"
     )
     assert await stage.received() == b"early"
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "again"),
+    [
+        ("HEAD", b"200 OK\r\nContent-Length: 5", False),
+        ("HEAD", b"200 OK", False),
+        ("GET", b"204 No Content", True),
+        ("GET", b"204 No Content\r\nContent-Length: 5", False),
+        ("GET", b"204 No Content\r\nTransfer-Encoding: chunked", False),
+        ("GET", b"304 Not Modified", True),
+        ("GET", b"304 Not Modified\r\nContent-Length: 5", False),
+        ("GET", b"200 OK\r\nContent-Length: 0", True),
+    ],
+)
+async def test_a_body_that_should_not_come_answers_nobody_else(
+    stage: Stage,
+    method: str,
+    answer: bytes,
+    again: bool,  # noqa: FBT001 - a case
+) -> None:
+    """An app in error sends it late, when another request may be on the way: its connection is not lent again."""
+    stage.begin(get(method=method))
+    await stage.answer(b"HTTP/1.1 " + answer + b"\r\n\r\n")
+    assert stage.caller.ended_with == [True]
+    assert (stage.upstream.uses > 0) is again
+
+
+async def test_a_peer_of_the_mesh_is_held_to_its_framing_by_its_sidecar(stage: Stage) -> None:
+    """So a HEAD costs no handshake."""
+    ca = Authority.make("example.org")
+    bundles = {"example.org": Bundle.from_der("example.org", ca.bundle_der)}
+    chain = [*ca.svid("spiffe://example.org/a").chain_der, ca.bundle_der]
+    stage.upstream.peer = identify(chain, bundles, time.time())
+    stage.begin(get(method="HEAD"))
+    await stage.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    assert stage.upstream.uses == 1

@@ -88,6 +88,14 @@ def test_a_line_ends_in_crlf_alone(wire: bytes) -> None:
         read([wire + b"0\r\n\r\n"])
 
 
+@pytest.mark.parametrize("begun", [b"5;\x00", b"5\n", b"\r\r", b"5\x7f"])
+def test_a_line_that_cannot_become_good_is_not_waited_for(begun: bytes) -> None:
+    """Its sender gets its answer at once."""
+    with pytest.raises(BadFraming):
+        ChunkedBody(LIMITS).take(begun)
+    assert ChunkedBody(LIMITS).take(b"5;x\r") == (None, 0)
+
+
 def test_data_that_is_longer_than_its_size_is_refused() -> None:
     """The sixth byte of a chunk of five is no CR."""
     with pytest.raises(BadFraming):

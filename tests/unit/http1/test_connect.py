@@ -83,10 +83,30 @@ def test_limits(size: int, good: bool) -> None:  # noqa: FBT001 - n and n + 1
             read(raw, limits=Limits(target_bytes=255))
 
 
+def test_fields_may_be_longer_than_the_target() -> None:
+    """Also while the head is not whole."""
+    rest = GOOD.partition(b"\r\n")[2].replace(b"X: y", b"X: " + b"y" * 600)
+    assert read(b"CONNECT db:5432 HTTP/1.1\r\n" + rest[:-2], rest[-2:], limits=Limits(target_bytes=256))
+
+
 def test_a_target_without_an_end() -> None:
     """It is refused before the whole head would be too large."""
     with pytest.raises(TargetTooLong):
         read(b"CONNECT " + b"a" * 300, limits=Limits(target_bytes=256))
+
+
+TARGETS = [
+    b"db",
+    b"db:",
+    b"db:0",
+    b"db:65536",
+    b"db:+1",
+    b":5432",
+    b"me@db:5432",
+    b"db:5432/",
+    b"http://db:5432",
+    b"[::1]",
+]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +127,9 @@ def test_a_target_without_an_end() -> None:
         GOOD.replace(b"HTTP/1.1", b"http/1.1"),
         GOOD.replace(b" db", b"\tdb"),
         GOOD.replace(b"CONNECT db:5432", b"CONNECT db:5432\x0b"),
+        GOOD.replace(b"HTTP/1.1", b"HTTP/1.1 HTTP/1.1"),
+        GOOD.replace(b"CONNECT", b"OPTIONS"),
+        *(GOOD.replace(b"db:5432", target) for target in TARGETS),
     ],
 )
 def test_every_other_reading_is_refused(raw: bytes) -> None:

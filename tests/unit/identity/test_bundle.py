@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,20 @@ def test_pem_cut_off(length: int) -> None:
     assert length - len(ONE.bundle_pem) in range(-1, len(b"-----BEGIN CERTIFICATE-----"))
 
 
+def test_a_date_that_is_none() -> None:
+    """It is found when the bundle is read, in every form; later it would be where nobody expects it."""
+    raw = der(ONE.certificate)
+    month = raw.index(b"\x17\x0d") + 4
+    bad = raw[:month] + b"99" + raw[month + 2 :]
+    for read, form in (
+        (Bundle.from_der, bad),
+        (Bundle.from_pem, ssl.DER_cert_to_PEM_cert(bad).encode()),
+        (Bundle.from_jwks, jwks({**entry(ONE), "x5c": [base64.b64encode(bad).decode()]})),
+    ):
+        with pytest.raises(IdentityInvalid):
+            read("example.org", form)
+
+
 @given(st.integers(0, len(BOTH_DER) - 1))
 def test_der_cut_off(length: int) -> None:
     """Concatenated DER is refused wherever it is cut, but at the border of two certificates."""
@@ -82,6 +97,7 @@ def test_der_cut_off(length: int) -> None:
     "raw",
     [
         b"\x31\x00",
+        b"\x30",
         b"\x30\x80\x00\x00",  # the indefinite length of BER
         b"\x30\x85\x00\x00\x00\x00\x01\x00",
         b"\x30\x84\xff\xff\xff\xff\x00",
@@ -112,10 +128,14 @@ def test_any_bytes_as_der(raw: bytes) -> None:
         {"kty": "EC", "use": "x509-svid"},
         {"kty": "EC", "use": "x509-svid", "x5c": []},
         {"kty": "?", "use": "new"},
+        entry(TWO, kty="?"),
+        entry(TWO, kty="ec"),
+        entry(TWO, kty=["EC"]),
+        {key: value for key, value in entry(TWO).items() if key != "kty"},
     ],
 )
 def test_entries_that_are_not_ours(other: object) -> None:
-    """Entries of another use, or without x5c, are left out (Trust Domain and Bundle 4.2)."""
+    """Entries of another use or type of key, or without x5c, are left out (Trust Domain and Bundle 4.2)."""
     assert Bundle.from_jwks("example.org", jwks(other, entry(ONE))).authorities == (ONE.certificate,)
 
 

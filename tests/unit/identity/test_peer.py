@@ -323,3 +323,10 @@ def test_a_domain_whose_bundle_was_taken_away() -> None:
     for left in ({}, bundles(OTHER)):
         with pytest.raises(UnknownTrustDomain):
             confirm(peer, left)
+
+
+def test_an_authority_that_left_its_bundle() -> None:
+    """What it proved has to be looked for anew: here there is no other way."""
+    peer = prove(GOOD, CA)
+    with pytest.raises(UntrustedChain):
+        confirm(peer, bundles(Authority.make("example.org")))

@@ -8,13 +8,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.pki import Authority, Svid, der
 
 from proxy.errors import CertificateRevoked, IdentityInvalid, RevocationUnknown
 from proxy.identity import revocation
 from proxy.identity.bundle import Bundle
 from proxy.identity.peer import Peer, confirm, identify
-from proxy.identity.revocation import Revocations, read_crls_der, read_crls_pem
+from proxy.identity.revocation import Revocations, key_id, read_crls_der, read_crls_pem
 
 NOW = time.time()
 TD = "example.org"
@@ -122,7 +124,7 @@ POINT = x509.IssuingDistributionPoint(None, None, True, False, None, False, Fals
     ("crl", "authority", "why"),
     [
         (FORGER.crl(GOOD.certificate), CA, "no authority of the bundle"),
-        (CA.intermediate().crl(), CA, "no authority of the bundle"),
+        (CA.intermediate(subject="CA of example.org").crl(), CA, "no authority of the bundle"),
         (NO_CRL_SIGN.crl(), NO_CRL_SIGN, "cRLSign"),
         (CA.crl(now=NOW + 7200), CA, "future"),
         (CA.crl(extensions=[(x509.DeltaCRLIndicator(1), True)]), CA, "not whole"),
@@ -159,6 +161,31 @@ def test_a_changed_byte_is_no_signature() -> None:
     assert read_crls_der([raw], CA.anchors, NOW).serials
 
 
+_RICH = x509.load_pem_x509_crl(
+    CA.crl(
+        BAD.certificate,
+        now=NOW,
+        extensions=[(x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.certificate.public_key()), False)],  # type: ignore[arg-type]
+    )
+).public_bytes(Encoding.DER)
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=1000, deadline=None)
+@given(st.integers(0, len(_RICH) - 1), st.binary(min_size=1, max_size=4))
+def test_damaged_lists(at: int, damage: bytes) -> None:
+    """However a list is damaged, it is refused, or is of nobody here and names nobody: nothing else comes out."""
+    raw = (_RICH[:at] + damage + _RICH[at + len(damage) :])[: len(_RICH)]
+    try:
+        found = read_crls_der([raw], CA.anchors, NOW)
+    except IdentityInvalid:
+        return
+    if raw != _RICH:
+        assert found.serials == {}
+        found.place(CA.anchors)
+        found.check_serials([(key_id(CA.certificate), BAD.certificate.serial_number)])
+
+
 def test_certificates_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all lists together."""
     monkeypatch.setattr(revocation, "MAX_REVOKED", 2)
@@ -170,9 +197,116 @@ def test_certificates_n_and_n_plus_1(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_name_of_the_issuer_counts_too() -> None:
     """A CA that was issued again under another name has not signed what its key signed under the first (RFC 5280 6.3.3)."""
     renamed = CA.renewed(subject="another name")
-    with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):
-        read(CA.crl(), authority=renamed)
-    assert read(renamed.crl(), authority=renamed)
+    known = bundle(CA.crl(BAD.certificate), authority=renamed)
+    assert prove(renamed.svid(f"spiffe://{TD}/x"), known, renamed)
+    known[TD].revocations.check_serials([(key_id(renamed.certificate), BAD.certificate.serial_number)])
+    assert read(renamed.crl(), authority=renamed).next_update < float("inf")
+
+
+# ---- lists of those whom we do not know
+
+
+def test_a_list_of_an_intermediate_waits_for_its_chain() -> None:
+    """It names only what that one has issued; who comes by another way is not concerned."""
+    below = CA.intermediate()
+    bad, good = below.svid(f"spiffe://{TD}/bad"), below.svid(f"spiffe://{TD}/good")
+    known = bundle(below.crl(bad.certificate))
+    assert known[TD].revocations.waiting
+    assert prove(GOOD, known)
+    with pytest.raises(CertificateRevoked):
+        prove(bad, known)
+    assert prove(good, known)
+
+
+@pytest.mark.parametrize(
+    "liar",
+    [
+        CA.intermediate(),  # the same name, another key: of two intermediates none has signed for the other
+        CA.intermediate(usage=frozenset({"key_cert_sign"})),
+    ],
+    ids=["another key", "no cRLSign"],
+)
+def test_what_the_intermediate_has_not_signed_names_nobody(liar: Authority) -> None:
+    """Or may not sign."""
+    below = (
+        CA.intermediate() if liar.above[0].extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign else liar
+    )
+    svid = below.svid(f"spiffe://{TD}/x")
+    assert prove(svid, bundle(liar.crl(svid.certificate)))
+
+
+def test_an_intermediate_of_a_domain_speaks_of_its_own_certificates_alone() -> None:
+    """Its list may hold any serial: of the root's certificates it takes back none."""
+    below = CA.intermediate()
+    known = bundle(below.crl(GOOD.certificate))
+    assert prove(below.svid(f"spiffe://{TD}/x"), known)
+    assert prove(GOOD, known)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_a_list_that_waited_grows_old_for_whom_it_would_name(*, is_strict: bool) -> None:
+    """And for nobody else."""
+    below = CA.intermediate()
+    svid = below.svid(f"spiffe://{TD}/x")
+    known = bundle(below.crl(now=NOW, next_update_s=60), is_strict=is_strict)
+    assert known[TD].revocations.grows_old_at == int(NOW + 60)
+    assert prove(svid, known)
+    assert prove(GOOD, known, now=NOW + 120)
+    if is_strict:
+        with pytest.raises(RevocationUnknown):
+            prove(svid, known, now=NOW + 120)
+    else:
+        assert prove(svid, known, now=NOW + 120)
+
+
+def test_a_domain_whose_authorities_are_not_known_yet() -> None:
+    """As one that is fetched: its lists are read before its bundle, and find their authority when a peer shows it."""
+    lists = read_crls_pem(CA.crl(BAD.certificate), (), NOW)
+    assert (len(lists.waiting), lists.serials) == (1, {})
+    known = {TD: replace(Bundle.from_der(TD, CA.bundle_der), revocations=lists)}
+    with pytest.raises(CertificateRevoked):
+        prove(BAD, known)
+    assert prove(GOOD, known)
+
+
+def test_a_root_and_its_intermediate_of_one_name_are_told_apart() -> None:
+    """By the key identifier, which every list should have (RFC 5280 5.2.1); without it the name counts."""
+    below = CA.intermediate(subject="CA of example.org")
+    bad = below.svid(f"spiffe://{TD}/bad")
+    aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(below.key.public_key())
+    with pytest.raises(CertificateRevoked):
+        prove(bad, bundle(below.crl(bad.certificate, extensions=[(aki, False)])))
+    own = x509.AuthorityKeyIdentifier.from_issuer_public_key(CA.key.public_key())
+    with pytest.raises(IdentityInvalid, match="no authority of the bundle"):
+        read(below.crl(bad.certificate, extensions=[(own, False)]))
+
+
+def test_who_was_shown_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forgotten is found again at the next chain."""
+    below = CA.intermediate()
+    bad = below.svid(f"spiffe://{TD}/bad")
+    known = bundle(below.crl(bad.certificate))
+    lists, peer = known[TD].revocations, prove(below.svid(f"spiffe://{TD}/x"), known)
+    assert not lists.misses(peer.issued)
+    for room in (1, 2, 3):
+        monkeypatch.setattr(revocation, "MAX_SHOWN", room)
+        assert prove(GOOD, known)
+        assert lists.misses(peer.issued) is (room < 3)
+        with pytest.raises(CertificateRevoked):
+            prove(bad, known)
+
+
+@pytest.mark.parametrize("crl", [CA.intermediate().crl(now=NOW + 7200), CA.intermediate().crl() * 2])
+def test_a_list_that_waits_is_held_to_the_same_rules(crl: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the future, or too many."""
+    monkeypatch.setattr(revocation, "MAX_REVOKED", 0)
+    if crl.count(b"BEGIN") == 1:
+        with pytest.raises(IdentityInvalid, match="future"):
+            read(crl)
+    else:
+        assert len(read(crl).waiting) == 2
+    with pytest.raises(IdentityInvalid, match="more than 0"):
+        read(CA.intermediate().crl(GOOD.certificate))
 
 
 def test_the_earliest_of_several_lists_decides_when_they_are_old() -> None:

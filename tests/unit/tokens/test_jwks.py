@@ -56,7 +56,7 @@ async def test_load() -> None:
     [
         (UpstreamDown("no route"), "upstream_down"),
         (Answer(503, {}, b""), "503"),
-        (json_answer(b"<html>"), "keys_invalid"),
+        (json_answer(b"<html>"), "keys_invalid: https://tts/jwks: the JWK Set is a web page"),
         (json_answer(b'{"keys":[{"kty":"oct","k":"AAAA"}]}'), "key 1: secret"),
     ],
 )

@@ -186,3 +186,29 @@ async def _readable(sock: socket.socket) -> None:
     loop.add_reader(sock, readable.set)
     await readable.wait()
     loop.remove_reader(sock)
+
+
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a name has IPv6, and IPv6 leads nowhere."""
+    loop = asyncio.get_running_loop()
+    server = await world.serve(world.ca.svid(LEDGER))
+    with socket.socket() as silent, socket.socket() as full:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        full.connect(silent.getsockname())  # its queue has room for no other
+        addresses = [silent.getsockname(), ("127.0.0.1", _port(server))]
+
+        async def two(*_: object, **__: object) -> list[object]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+        monkeypatch.setattr(loop, "getaddrinfo", two)
+        upstream = await world.dialer.dial(_endpoint(1, host="ledger.test"), Limits(), 2.0)
+        assert str(upstream.peer and upstream.peer.spiffe_id) == LEDGER
+        upstream.transport.abort()
+        addresses.reverse()
+        del addresses[0]
+        with pytest.raises(UpstreamTimeout):
+            await world.dialer.dial(_endpoint(1, host="ledger.test"), Limits(), 0.3)
+    server.close()

@@ -130,6 +130,7 @@ async def test_nobody_is_there(tmp_path: Path) -> None:
         dead.bind(str(tmp_path / "dead"))
     assert "the agent is not running" in (await follow(f"unix://{tmp_path}/dead", lambda _: None)).detail
     assert "the agent is not running" in (await follow("tcp://127.0.0.1:1", lambda _: None)).detail
+    assert "is no socket: correct the address" in (await follow(f"unix://{tmp_path}", lambda _: None)).detail
 
 
 async def test_the_agent_ends_while_we_follow(tmp_path: Path) -> None:

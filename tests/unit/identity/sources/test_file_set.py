@@ -1,5 +1,6 @@
 """One reading of the files: each fault has a message that tells a person which file, what is wrong, what would be right."""
 
+import asyncio
 import os
 import shutil
 import time
@@ -8,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.pki import Authority, new_key, pem, write_svid
+from support.pki import Authority, der, new_key, pem, write_svid
 
-from proxy.errors import IdentityInvalid
+from proxy.errors import CertificateRevoked, IdentityInvalid, UntrustedChain
+from proxy.identity.bundle import Bundle
+from proxy.identity.peer import identify
 from proxy.identity.settings import FilesSettings, IdentitySettings
 from proxy.identity.sources.file_set import MAX_FILE_BYTES, read_set
+from proxy.identity.store import IdentityStore
 
 NOW = time.time()
 URI = "spiffe://example.org/orders"
@@ -183,7 +187,7 @@ def test_largest_file(files: dict[str, Path]) -> None:
 
 
 def test_a_crl_of_our_own_intermediate(tmp_path: Path) -> None:
-    """It counts beside those of the bundle; that of another intermediate is refused, for nobody could judge it."""
+    """It counts beside those of the bundle; one of its name that it has not signed is refused."""
     below = CA.intermediate()
     files = write_svid(tmp_path, below.svid(URI), CA)
     crl = tmp_path / "crl.pem"
@@ -196,3 +200,25 @@ def test_a_crl_of_our_own_intermediate(tmp_path: Path) -> None:
     crl.write_bytes(CA.intermediate().crl(GOOD.certificate))
     with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):
         read_set(settings, NOW)
+
+
+def test_crls_of_a_domain_whose_bundle_is_fetched(tmp_path: Path) -> None:
+    """They are read without it, under a bundle that believes nobody; what is fetched takes its place and keeps them."""
+    other = Authority.make("other.org")
+    gone = other.svid("spiffe://other.org/gone")
+    settings = settings_for(write_svid(tmp_path, CA.svid(URI), CA))
+    assert settings.files is not None
+    crl = tmp_path / "other_crl.pem"
+    crl.write_bytes(other.crl(gone.certificate))
+    settings = replace(settings, files=replace(settings.files, federated_crls={"other.org": crl}))
+    svid, bundles = read_set(settings, NOW)
+    assert bundles["other.org"].authorities == ()
+    store = IdentityStore()
+    store.replace(svid, bundles, NOW)
+    chain = [*gone.chain_der, der(other.certificate)]
+    with pytest.raises(UntrustedChain):
+        identify(chain, store.trusted, NOW)
+    asyncio.run(store.federate(Bundle.from_der("other.org", other.bundle_der)))
+    with pytest.raises(CertificateRevoked):
+        identify(chain, store.trusted, NOW)
+    assert identify([*other.svid("spiffe://other.org/x").chain_der, der(other.certificate)], store.trusted, NOW)

@@ -158,10 +158,35 @@ def test_the_names_of_authorities_may_be_the_same() -> None:
 
 
 def test_a_crl_of_nobody_we_know() -> None:
-    """Concerns nobody whom we let in; it is told, and costs nothing."""
+    """It may concern nobody whom we let in: it is told, and waits."""
     given = given_with(crl(Authority.make("third.org")))
-    assert given.remarks == ("a CRL is of an authority that is in no bundle: it is not used",)
+    (remark,) = given.remarks
+    assert "it counts once a peer shows that authority in its chain" in remark
     assert not given.bundles[DOMAIN].revocations.serials
+
+
+def test_a_crl_of_an_intermediate_of_others() -> None:
+    """Of whatever domain, beside those of the authorities: whom it names is refused as soon as it comes."""
+    for ca in (CA, OTHER):
+        below = ca.intermediate()
+        gone, stays = (below.svid(f"spiffe://{ca.trust_domain}/{name}") for name in ("gone", "stays"))
+        revoked = ca.svid(f"spiffe://{ca.trust_domain}/x")
+        bundles = given_with(crl(below, gone), crl(ca, revoked)).bundles
+        assert identify([*stays.chain_der, der(ca.certificate)], bundles, NOW)
+        for svid in (gone, revoked):
+            with pytest.raises(CertificateRevoked):
+                identify([*svid.chain_der, der(ca.certificate)], bundles, NOW)
+
+
+def test_a_bad_crl_of_nobody_we_know_costs_its_like_alone() -> None:
+    """It may be of a domain that we do not federate with: our own state must not wait for it."""
+    revoked = CA.svid("spiffe://example.org/x")
+    delta = crl(Authority.make("third.org"), extensions=[(x509.DeltaCRLIndicator(1), True)])
+    given = given_with(delta, crl(CA, revoked))
+    (remark,) = given.remarks
+    assert "none is used: what the agent gives holds a CRL that is not whole" in remark
+    with pytest.raises(CertificateRevoked):
+        identify([*revoked.chain_der, der(CA.certificate)], given.bundles, NOW)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +235,6 @@ def test_a_crl_of_our_own_intermediate() -> None:
     assert given.remarks == ()
     with pytest.raises(CertificateRevoked):
         identify([*theirs.chain_der, der(CA.certificate)], given.bundles, NOW)
-    other = X509SVIDResponse(svids=(message,), crl=(crl(CA.intermediate(subject="another")),))
-    (remark,) = read_response(other, DOMAIN, "", NOW).remarks
-    assert "it is not used" in remark
+    other = X509SVIDResponse(svids=(message,))
     with pytest.raises(IdentityInvalid, match="no authority of the bundle has signed"):  # one of the same name
         read_response(replace(other, crl=(crl(CA.intermediate()),)), DOMAIN, "", NOW)
