@@ -345,11 +345,13 @@ async def test_what_a_token_is_bound_to() -> None:
         replace(base, subject=subject(TYPES["access_token"], "bob")),
         replace(base, subject=subject(TYPES["id_token"], "alice")),
         replace(base, subject=None),
+        replace(base, scopes=("a", "b")),
         replace(base, details='{"q":2}'),
         replace(base, context='{"ip":"2"}'),
     ):
         assert made.service.recall(other, made.clock.now) is None
     assert made.service.recall(replace(base), made.clock.now) is not None
+    assert replace(base, subject=subject(TYPES["access_token"], "alice", "https://tts")) != base
     assert "alice" not in repr(base)
 
 
