@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from proxy import __version__
-from proxy.command_line import Parser
+from proxy.command_line import Parser, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ It cannot see lines cut off behind the last checkpoint, unless --last says how m
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and give the exit code."""
-    options = _parser().parse_args(argv)
+    options = read(_parser(), argv)
     try:
         code: int = options.verb(options)
         sys.stdout.flush()
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="svidecar",
         description="A service-mesh sidecar: SPIFFE mTLS, transaction tokens on every hop, default deny.",
