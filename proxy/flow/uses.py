@@ -125,10 +125,10 @@ class Uses:
             file.append(_RECORD.pack(key, until, _MARK))
             self._records += 1
             self._known.learn(key, until)
-        if known:
-            raise replayed()
         if self._records > 2 * len(self._known) + SPARE:
             self._rewrite(file, now)
+        if known:
+            raise replayed()
 
     def _read(self, now: float) -> None:
         """Take what others have noted; and note in another file what it lacks."""
