@@ -16,6 +16,7 @@ from proxy.errors import (
     KeysUnavailable,
     Overloaded,
     ProxyError,
+    TokenRevoked,
     TtsBadAnswer,
     TtsRefused,
     TtsRefusedUs,
@@ -64,7 +65,9 @@ class Bench:
             self.clock,
             lambda: jitter,
             on_exchange=lambda result, _seconds: self.results.append(result),
+            is_revoked=lambda raw: raw in self.revoked,
         )
+        self.revoked: set[bytes] = set()
         self.publish()
 
     def publish(self, mint: TokenMint = MINT, **claims: Any) -> bytes:
@@ -353,6 +356,20 @@ async def test_what_a_token_is_bound_to() -> None:
     assert made.service.recall(replace(base), made.clock.now) is not None
     assert replace(base, subject=subject(TYPES["access_token"], "alice", "https://tts")) != base
     assert "alice" not in repr(base)
+
+
+async def test_a_token_that_is_revoked() -> None:
+    """A held one is given up at once and asked for anew; one that is revoked already is not taken."""
+    made = await bench()
+    first = await made.service.obtain(WANT)
+    made.revoked.add(first)
+    assert made.service.recall(WANT, made.clock.now) is None
+    with pytest.raises(TokenRevoked):
+        await made.service.obtain(WANT)
+    made.clock.now += FAILURE_S
+    second = made.publish(txn="second")
+    assert await made.service.obtain(WANT) == second
+    assert made.service.recall(WANT, made.clock.now) == second
 
 
 async def test_a_subject_that_the_service_refuses() -> None:
