@@ -169,8 +169,8 @@ def test_without_inbound_nothing_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be told the others does not pass, and has not been used when there is room again."""
+def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be told the others does not pass, and has not been used when there is room again. It is said once."""
     one, two = make(), make()
     assert use(one, "t")
     monkeypatch.setattr(os, "write", lambda _descriptor, data: len(data) - 1)
@@ -178,6 +178,7 @@ def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(SiblingUnavailable, match="No space left"):
             use(one, "u")
     assert not use(one, "t")
+    assert len([1 for each in caplog.records if "No space left" in each.getMessage()]) == 1
     monkeypatch.undo()
     assert use(two, "u")
     assert not use(one, "u")

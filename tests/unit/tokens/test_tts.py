@@ -372,6 +372,28 @@ async def test_a_token_that_is_revoked() -> None:
     assert made.service.recall(WANT, made.clock.now) == second
 
 
+async def test_a_failure_answers_nobody_else() -> None:
+    """Not who wants the same for another subject, from another fact, or for less; and they share no flight."""
+    made = await bench()
+    alice = Want("me", ("a", "b"), subject(TYPES["access_token"], "alice"), details='{"q":1}')
+    others = [
+        replace(alice, subject=subject(TYPES["access_token"], "bob")),
+        replace(alice, details='{"q":2}'),
+        replace(alice, scopes=("a",)),
+    ]
+    made.web.answer = json_answer(b'{"error":"invalid_request"}', 400)
+    with pytest.raises(AccessTokenRefused):
+        await made.service.obtain(alice)
+    tokens = []
+    for number, one in enumerate(others):
+        tokens.append(made.publish(txn=str(number)))
+        assert await made.service.obtain(one) == tokens[-1]
+    with pytest.raises(AccessTokenRefused):
+        await made.service.obtain(alice)
+    assert [made.service.recall(one, made.clock.now) for one in others] == tokens
+    assert len(made.web.sent) == 1 + len(others)
+
+
 async def test_a_subject_that_the_service_refuses() -> None:
     """Our own refused is our configuration; one from outside is the caller's to mend."""
     made = await bench()
