@@ -59,6 +59,7 @@ class Endpoints:
             if self.svids is not None:
                 form = check_assertion(form, request.peer.uri, self.svids, now)
             brought = await self._brought(form, request.peer.uri, now)
+            now = self.now()  # its key may have been fetched meanwhile, and the subject token have ended
             claims = issue(form, request.peer, self.rules, now, self.txn(), brought)
         except TokenRefused as refusal:
             return _refused(refusal, request.peer.uri)

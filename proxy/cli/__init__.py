@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from proxy.cli.options import parser
+from proxy.cli.parser import read
 from proxy.cli.verbs import FAILED, OK, USAGE
 
 __all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "main"]
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         whole.print_help(sys.stderr)
         return USAGE
-    options = whole.parse_args(words)
+    options = read(whole, words)
     try:
         code: int = options.verb(options)
         sys.stdout.flush()

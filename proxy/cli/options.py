@@ -34,7 +34,7 @@ It cannot see lines cut off behind the last checkpoint, unless --last says how m
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Give the command line; what it reads has the verb to call as ``verb``."""
     whole = Parser(
         prog="svidecar",

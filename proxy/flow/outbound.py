@@ -108,6 +108,8 @@ class OutboundConnection(Downstream):
                 found = trade(
                     exchange, ask, self._outbound.transactions.service, self.listener.settings.held_body_bytes
                 )
+                if isinstance(found, bytes) and destination.narrow is not None:
+                    self._outbound.transactions.hold(exchange, found, destination.narrow)
             elif isinstance(found, bytes):
                 head.lines = ask.without(head.lines)
         if found is None or isinstance(found, bytes):

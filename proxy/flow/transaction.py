@@ -10,7 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from proxy.errors import NotReady, ScopeMissing, TokenExpired, TokenUnknownKey, TransactionMismatch, TtsUnavailable
+from proxy.errors import (
+    NotReady,
+    ScopeMissing,
+    TokenExpired,
+    TokenUnknownKey,
+    TransactionMismatch,
+    TtsBadAnswer,
+    TtsUnavailable,
+)
 from proxy.flow.exchange import Exchange
 from proxy.flow.mark import take_mark
 from proxy.flow.settings import InboundSettings, SharingSettings
@@ -150,6 +158,16 @@ class Transactions:
             raise TtsUnavailable("the token service gave no narrower token that is still good")
         exchange.learned = True
         return service.obtain(want)
+
+    def hold(self, exchange: Exchange, raw: bytes, most: frozenset[str]) -> None:
+        """Hold a token of our own to what the destination may see: the service need not give what it was asked for.
+
+        Raises:
+            TtsBadAnswer: it may do more.
+
+        """
+        if not self._verified(exchange, raw).scopes <= most:
+            raise TtsBadAnswer("the token service gave a token that may do more than this destination may see")
 
     def _verified(self, exchange: Exchange, raw: bytes) -> TxnToken:
         exchange.token = token = self.authenticator.authenticate(raw, exchange.runtime.now())

@@ -123,12 +123,13 @@ class Uses:
         until = exp if known else self._known.end_of(exp, now)
         if until > known:
             file.append(_RECORD.pack(key, until, _MARK))
+            self._told = ""
             self._records += 1
             self._known.learn(key, until)
-        if known:
-            raise replayed()
         if self._records > 2 * len(self._known) + SPARE:
             self._rewrite(file, now)
+        if known:
+            raise replayed()
 
     def _read(self, now: float) -> None:
         """Take what others have noted; and note in another file what it lacks."""
@@ -151,7 +152,6 @@ class Uses:
         except OSError:
             file.close()  # should it be better later, it is read from its beginning
             raise
-        self._told = ""
 
     def _rewrite(self, file: CommonFile, now: float) -> None:
         known = self._known.known(now)

@@ -7,7 +7,7 @@ from typing import Final
 
 from proxy.errors import AccessTokenMalformed, AccessTokenMissing, FactUnusable
 from proxy.tokens.exchange import Want
-from proxy.tokens.facts import MAX_FACTS, Fact, Facts, InvalidFact, parse_fact
+from proxy.tokens.facts import MAX_FACTS, Fact, Facts, InvalidFact, has_parameter, parse_fact
 from proxy.tokens.settings import AskSettings, SubjectSettings
 from proxy.tokens.subject import JWT_SVID, TYPES, UNSIGNED_JSON, InvalidType, Subject, kind_of, subject, unsigned
 
@@ -18,7 +18,6 @@ BEARER: Final = "bearer"
 _HEADER: Final = "header:"
 _FIELD: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _B64TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 section 2.1
-_IN_QUERY: Final = re.compile(rb"[?&]access_token=")
 _MAX_SUBJECT_BYTES: Final = 16384
 
 Errors = list[tuple[str, str]]
@@ -89,7 +88,7 @@ class Ask:
     def _subject(self, facts: Facts) -> Subject | None:
         if self._kind is None:
             return None
-        if self.field == b"authorization" and _IN_QUERY.search(facts.target):
+        if self.field == b"authorization" and has_parameter(facts.target, "access_token"):
             raise AccessTokenMalformed(
                 "access_token stands in the query, where it is logged: send Authorization: Bearer"
             )

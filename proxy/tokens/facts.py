@@ -55,6 +55,7 @@ _JSON: Final = re.compile(
 
 _UNDERSCORED: Final = str.maketrans(" .", "__")  # PHP
 _ESCAPES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_SEPARATORS: Final = re.compile(rb"[&;]")
 _LONE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -112,10 +113,10 @@ class Facts:
         return self._json
 
     def _read(self) -> Mapping[str, Any]:
-        kinds = self.values(b"content-type")
-        if len(kinds) != 1 or not _JSON.fullmatch(kinds[0]):
+        kinds, codings = self.values(b"content-type"), self.values(b"content-encoding")
+        if len(kinds) != 1 or self.spellings(b"content-type") > 1 or not _JSON.fullmatch(kinds[0]):
             raise FactUnusable("a fact is taken from the body, and its Content-Type is not JSON in UTF-8")
-        if any(value.lower() != b"identity" for value in self.values(b"content-encoding")):
+        if self.spellings(b"content-encoding") > len(codings) or any(one.lower() != b"identity" for one in codings):
             raise FactUnusable("a fact is taken from the body, and it is compressed")
         if self.trailers:
             raise FactUnusable("a fact is taken from the body, and fields come behind it")
@@ -212,6 +213,15 @@ def _query(name: str) -> Callable[[Facts], str | None]:
     return get
 
 
+def has_parameter(target: bytes, name: str) -> bool:
+    """Whether some reader finds this parameter in the query; ``name`` as the most careless one has it."""
+    for part in _SEPARATORS.split(target.partition(b"?")[2]):
+        called = _ESCAPES.sub(_octet, part.partition(b"=")[0].replace(b"+", b" "))
+        if _folded(called.decode("utf-8", "replace")) == name:
+            return True
+    return False
+
+
 def _folded(name: str) -> str:
     """Return a parameter's name as the most careless reader has it: PHP cuts it at [ or NUL, ASP.NET folds case."""
     return name.lstrip().partition("\0")[0].partition("[")[0].casefold().translate(_UNDERSCORED)
@@ -294,7 +304,11 @@ def _is_inexact(value: Any) -> bool:
 def _decoded(raw: bytes, where: str) -> str:
     if _LONE.search(raw):
         raise FactUnusable(f"{where} is not percent-encoded")
-    return _text(_ESCAPES.sub(lambda match: bytes.fromhex(match[1].decode()), raw), where)
+    return _text(_ESCAPES.sub(_octet, raw), where)
+
+
+def _octet(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode())
 
 
 def _text(raw: bytes, where: str) -> str:

@@ -56,6 +56,7 @@ def orders(mesh: Mesh, service: Service, ledger: App, middle: TracingApp) -> Sid
         + outbound(
             f"host: ledger, {at}, narrow: ledger.read orders.read, propagate: tracestate",
             f"host: own, {at}, narrow: [ledger.read], token: {{scope: ledger.read}}",
+            f"host: writes, {at}, narrow: [ledger.write], token: {{scope: ledger.write}}",
         ),
     )
     middle.port_of_sidecar = made.ports["outbound"]
@@ -179,6 +180,18 @@ def test_the_workload_s_own_token_is_asked_for_narrow(
     (form,) = service.asked
     assert form["subject_token_type"] != TYPE
     assert len(ledger.requests) == 1
+
+
+def test_a_service_that_gives_more_than_was_asked_for(
+    mesh: Mesh, service: Service, ledger: App, orders: Sidecar
+) -> None:
+    """It may (specs 1.3); such a token of our own stays here, where the destination may see less."""
+    replaces(service, mesh, scope=WIDE)
+    with mesh.plain(orders.ports["outbound"]) as wire:
+        for _ in range(2):
+            answer = wire.ask("GET", "/entries/1", host="writes")
+            assert (answer.status, answer.reason) == (502, "tts_bad_answer")
+    assert ledger.requests == []
 
 
 def test_a_service_that_is_gone(mesh: Mesh, service: Service, ledger: App, orders: Sidecar) -> None:

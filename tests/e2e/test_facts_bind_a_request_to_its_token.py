@@ -104,6 +104,9 @@ def test_what_was_authorised_passes_whole(mesh: Mesh, app: App, orders: Sidecar)
         (b'{"order":{"quantity":100}} {}', None, 400, "fact_unusable"),
         (b'\xef\xbb\xbf{"order":{"quantity":100}}', None, 400, "fact_unusable"),
         (json.dumps(GOOD).encode("utf-16"), None, 400, "fact_unusable"),
+        (b'{"order":{"quantity":100},"x":' + b"[" * 32 + b"]" * 32 + b"}", None, 400, "fact_unusable"),
+        (b'{"order":' * 900, None, 413, "body_too_large"),
+        (b'{"a":' * 190, None, 400, "fact_unusable"),
         (b"", None, 400, "fact_unusable"),
     ],
 )
@@ -126,6 +129,8 @@ def test_bodies(mesh: Mesh, app: App, orders: Sidecar, body: object, tctx: objec
         {"Content-Type": "application/json, text/plain"},
         JSON | {"Content-Encoding": "gzip"},
         JSON | {"Content-Encoding": "identity, gzip"},
+        JSON | {"Content_Type": "application/x-www-form-urlencoded"},
+        JSON | {"Content_Encoding": "gzip"},
     ],
 )
 def test_bodies_that_are_no_plain_json(mesh: Mesh, app: App, orders: Sidecar, fields: dict[str, str]) -> None:
@@ -207,6 +212,7 @@ def test_bodies_stream_where_no_fact_is_in_them(mesh: Mesh, target: str) -> None
         ("/trades/ACME?price=12.5", {"X-Desk": "7", "x-desk": "8"}, 400, "fact_unusable"),
         ("/trades/ACME?price=12.5", {"X-Desk": "7", "X_Desk": "8"}, 400, "fact_unusable"),
         ("/trades/ACME?price=12.5", {"X-Desk": "7, 8"}, 403, "fact_mismatch"),
+        ("/trades/ACME?price=12.5", {"X-Desk": "7", "Connection": "x-desk"}, 400, "fact_unusable"),
     ],
 )
 def test_path_query_and_fields(

@@ -1,15 +1,21 @@
 """The endpoints, as a handler: methods, media types, words of the standards."""
 
+import asyncio
 import json
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
+from support.fetch import Clock, Web, json_answer
+from support.tokens import TokenMint
 
 from proxy.authority.bundle import publish
 from proxy.authority.ca import make_root
 from proxy.authority.issue import EXCHANGE, TXN_TOKEN, UNSIGNED_JSON, ClientRules, Rules
+from proxy.authority.issuers import IssuerSettings, Subjects
 from proxy.authority.keys import make_key
 from proxy.authority.server import FORM, Endpoints
+from proxy.authority.subject import ACCESS_TOKEN, IssuerRules
 from proxy.control.message import Request, Response
 from proxy.identity.bundle import Bundle
 from proxy.identity.peer import Peer
@@ -79,6 +85,47 @@ async def test_a_token_end_to_end() -> None:
     token = verify(raw, KeySet.parse(published.body), NOW, Expect(audience=TD))
     assert (token.txn, token.exp - token.iat) == ("txn-1", 120)
     assert kid_of(raw) == KEYS[0].kid
+
+
+async def test_a_subject_token_that_ends_while_its_key_is_fetched() -> None:
+    """It has ended when something would be issued for it (specs 1.9), whatever it was when it came."""
+    clock, first, second = (
+        Clock(NOW),
+        TokenMint(kid="1", audience="https://a"),
+        TokenMint(kid="2", audience="https://a"),
+    )
+    web = Web(json_answer(first.jwks()))
+    rules = IssuerRules(
+        issuer="https://login", kinds=frozenset({ACCESS_TOKEN}), audience="https://a", prefix="", always=frozenset("a")
+    )
+    subjects = Subjects(
+        [IssuerSettings(rules=rules, keys="https://login/jwks")],
+        web,
+        clock,
+        own_keys=lambda: b"",
+        trust_domain=TD,
+        issuer="https://tts",
+    )
+    ((_, keys),) = subjects._issuers.values()
+    await keys.load()
+    client = ClientRules(scopes=frozenset({"a"}), issuers=frozenset({"https://login"}))
+    endpoints = replace(
+        ENDPOINTS, rules=replace(ENDPOINTS.rules, clients={str(EDGE): client}), now=clock, subjects=subjects
+    )
+    web.answer = json_answer(first.jwks(second))
+    for waits_s, status in ((0, 200), (5, 400)):
+        token = second.token(NOW, header={"typ": "at+jwt"}, iss="https://login", exp=int(NOW) + 4).decode()
+        form = GOOD | {"subject_token": token, "subject_token_type": ACCESS_TOKEN}
+        keys.current = KeySet.parse(first.jwks())
+        keys._learned_at = None
+        web.gate.clear()
+        asked = Request("POST", "/token", "", {"content-type": FORM}, urlencode(form).encode(), PEER)
+        asking = asyncio.create_task(endpoints(asked))  # noqa: TID251 - awaited below
+        await asyncio.sleep(0.01)
+        clock.now += waits_s
+        web.gate.set()
+        assert (await asking).status == status
+    await subjects.close()
 
 
 @pytest.mark.parametrize("kind", [FORM.upper(), FORM + "; charset=utf-8", FORM + ";x"])

@@ -68,6 +68,7 @@ def use(uses: Uses, txn: str, exp: float = EXP, now: float = NOW) -> bool:
 def test_what_one_has_used_no_other_uses(make: Make) -> None:
     """Nor one that starts later, when all others have ended; another transaction, or route, is another use."""
     one, two = make(), make()
+    assert use(two, "s"), "nobody has the list who has only begun"
     assert use(one, "t")
     assert not use(two, "t")
     assert not use(one, "t")
@@ -146,8 +147,30 @@ def test_it_is_written_anew(make: Make, tmp_path: Path, monkeypatch: pytest.Monk
     assert use(two, "t1", NOW, later)
 
 
-def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be told the others does not pass, and has not been used when there is room again."""
+def test_replays_make_no_room_necessary(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same token again adds nothing; ones that live longer and longer do, and it is written anew for them too."""
+    monkeypatch.setattr(module, "SPARE", 4)
+    one = make()
+    assert use(one, "t")
+    for _ in range(3):
+        assert not use(one, "t")
+    assert (tmp_path / NAME).stat().st_size == RECORD_BYTES
+    for seconds in range(200, 250):
+        assert not use(one, "t", NOW + seconds)
+    assert (tmp_path / NAME).stat().st_size <= (2 + 4 + 1) * RECORD_BYTES
+    assert not use(make(), "t", NOW + 1, NOW + 248)
+
+
+def test_without_inbound_nothing_is_kept(tmp_path: Path) -> None:
+    """A process that takes no requests uses no transaction, and makes no file."""
+    uses = uses_for(None, SharingSettings(folder=tmp_path))
+    uses.start(NOW)
+    uses.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be told the others does not pass, and has not been used when there is room again. It is said once."""
     one, two = make(), make()
     assert use(one, "t")
     monkeypatch.setattr(os, "write", lambda _descriptor, data: len(data) - 1)
@@ -155,6 +178,7 @@ def test_a_disk_that_is_full(make: Make, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(SiblingUnavailable, match="No space left"):
             use(one, "u")
     assert not use(one, "t")
+    assert len([1 for each in caplog.records if "No space left" in each.getMessage()]) == 1
     monkeypatch.undo()
     assert use(two, "u")
     assert not use(one, "u")

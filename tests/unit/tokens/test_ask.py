@@ -1,11 +1,15 @@
 """ask.py and subject.py: what is asked for, and with which subject token."""
 
 import json
+from urllib.parse import parse_qsl, quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.errors import AccessTokenMalformed, AccessTokenMissing, FactUnusable
 from proxy.tokens.ask import MAX_CONTEXT_BYTES, Ask, compile_ask
+from proxy.tokens.exchange import request_body
 from proxy.tokens.facts import MAX_FACTS, Facts
 from proxy.tokens.settings import AskSettings, SubjectSettings
 from proxy.tokens.subject import TYPES, InvalidType, kind_of
@@ -92,9 +96,19 @@ def test_requests_without_one_token(lines: tuple[bytes, ...], refusal: type[Exce
 
 
 def test_a_token_in_the_query() -> None:
-    """RFC 6750 allows one way at a time, and we cannot take it out of there."""
-    with pytest.raises(AccessTokenMalformed):
-        ask(subject=SubjectSettings()).want(facts(b"Authorization: Bearer a", target=b"/?access_token=b"), ME)
+    """RFC 6750 allows one way at a time, and we cannot take it out of there; however its name is spelled."""
+    made = ask(subject=SubjectSettings())
+    for query in (
+        b"access_token=b",
+        b"a&%61ccess_token=b",
+        b"Access_Token=b",
+        b"a;access_token=b",
+        b"access.token[]=b",
+    ):
+        with pytest.raises(AccessTokenMalformed):
+            made.want(facts(b"Authorization: Bearer a", target=b"/?" + query), ME)
+    for query in (b"access_tokens=b", b"q=access_token", b"%zz=1", b"%ff=1", b""):
+        assert made.want(facts(b"Authorization: Bearer a", target=b"/access_token?" + query), ME).subject
 
 
 def test_templates() -> None:
@@ -102,6 +116,24 @@ def test_templates() -> None:
     made = ask(details={"b": "literal:x", "a": "optional header:none"}, context={"ip": "source"})
     want = made.want(facts(), ME)
     assert (want.details, want.context) == ('{"b":"x"}', '{"ip":"192.0.2.1"}')
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_no_fact_gets_out_of_its_member(one: str, other: str) -> None:
+    """Whatever a caller writes, what is asked for has the members of the configuration, with those values."""
+    made = ask(details={"quantity": "query:q", "desk": "body:/desk", "admin": "literal:no"})
+    body = json.dumps({"desk": other}).encode()
+    found = Facts(
+        method=b"POST",
+        target=b"/?q=" + quote(one).encode(),
+        lines=[b"Content-Type: application/json"],
+        body=body,
+    )
+    asked = made.want(found, ME)
+    assert json.loads(asked.details) == {"quantity": one, "desk": other, "admin": "no"}
+    form = parse_qsl(request_body(asked, "example.org").decode(), keep_blank_values=True)
+    assert len(form) == len(dict(form))
+    assert json.loads(dict(form)["request_details"]) == json.loads(asked.details)
 
 
 def test_templates_n_and_n_plus_1() -> None:

@@ -38,6 +38,17 @@ def test_it_is_remembered_until_the_token_and_the_window_have_ended() -> None:
     used.use(use_of("r", "long"), 500, 400)
 
 
+def test_a_token_that_ends_sooner_shortens_nothing() -> None:
+    """The transaction is remembered as long as the token that lives longest."""
+    used = UsedTransactions(10, WINDOW_S)
+    used.use(use_of("r", "t"), 300, 0)
+    with pytest.raises(TransactionReplayed):
+        used.use(use_of("r", "t"), 10, 0)
+    used.learn(use_of("r", "t"), 10)
+    with pytest.raises(TransactionReplayed):
+        used.use(use_of("r", "t"), 10, 299)
+
+
 def test_the_bound_of_entries() -> None:
     """The last that has room, the first that has none; a known one is still told apart; time makes room."""
     used = UsedTransactions(3, WINDOW_S)

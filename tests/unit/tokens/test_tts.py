@@ -16,6 +16,7 @@ from proxy.errors import (
     KeysUnavailable,
     Overloaded,
     ProxyError,
+    TokenRevoked,
     TtsBadAnswer,
     TtsRefused,
     TtsRefusedUs,
@@ -64,7 +65,9 @@ class Bench:
             self.clock,
             lambda: jitter,
             on_exchange=lambda result, _seconds: self.results.append(result),
+            is_revoked=lambda raw: raw in self.revoked,
         )
+        self.revoked: set[bytes] = set()
         self.publish()
 
     def publish(self, mint: TokenMint = MINT, **claims: Any) -> bytes:
@@ -345,12 +348,50 @@ async def test_what_a_token_is_bound_to() -> None:
         replace(base, subject=subject(TYPES["access_token"], "bob")),
         replace(base, subject=subject(TYPES["id_token"], "alice")),
         replace(base, subject=None),
+        replace(base, scopes=("a", "b")),
         replace(base, details='{"q":2}'),
         replace(base, context='{"ip":"2"}'),
     ):
         assert made.service.recall(other, made.clock.now) is None
     assert made.service.recall(replace(base), made.clock.now) is not None
+    assert replace(base, subject=subject(TYPES["access_token"], "alice", "https://tts")) != base
     assert "alice" not in repr(base)
+
+
+async def test_a_token_that_is_revoked() -> None:
+    """A held one is given up at once and asked for anew; one that is revoked already is not taken."""
+    made = await bench()
+    first = await made.service.obtain(WANT)
+    made.revoked.add(first)
+    assert made.service.recall(WANT, made.clock.now) is None
+    with pytest.raises(TokenRevoked):
+        await made.service.obtain(WANT)
+    made.clock.now += FAILURE_S
+    second = made.publish(txn="second")
+    assert await made.service.obtain(WANT) == second
+    assert made.service.recall(WANT, made.clock.now) == second
+
+
+async def test_a_failure_answers_nobody_else() -> None:
+    """Not who wants the same for another subject, from another fact, or for less; and they share no flight."""
+    made = await bench()
+    alice = Want("me", ("a", "b"), subject(TYPES["access_token"], "alice"), details='{"q":1}')
+    others = [
+        replace(alice, subject=subject(TYPES["access_token"], "bob")),
+        replace(alice, details='{"q":2}'),
+        replace(alice, scopes=("a",)),
+    ]
+    made.web.answer = json_answer(b'{"error":"invalid_request"}', 400)
+    with pytest.raises(AccessTokenRefused):
+        await made.service.obtain(alice)
+    tokens = []
+    for number, one in enumerate(others):
+        tokens.append(made.publish(txn=str(number)))
+        assert await made.service.obtain(one) == tokens[-1]
+    with pytest.raises(AccessTokenRefused):
+        await made.service.obtain(alice)
+    assert [made.service.recall(one, made.clock.now) for one in others] == tokens
+    assert len(made.web.sent) == 1 + len(others)
 
 
 async def test_a_subject_that_the_service_refuses() -> None:
