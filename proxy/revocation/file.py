@@ -14,7 +14,7 @@ from typing import Final
 from proxy.errors import RevocationsInvalid
 from proxy.policy.revocation import Entry
 from proxy.revocation.freshness import Freshness
-from proxy.revocation.listing import MAX_BYTES, ReadYaml, read_listing
+from proxy.revocation.listing import MAX_BYTES, Memory, ReadYaml, read_listing
 from proxy.revocation.register import Register
 
 SOURCE: Final = "file"
@@ -28,7 +28,7 @@ Seen = tuple[int, ...]
 class FileSource:
     """One file, which may be a symlink that is swapped. ``look`` as often as it should be seen."""
 
-    __slots__ = ("_freshness", "_now", "_path", "_pending", "_read_yaml", "_register", "_seen", "_since")
+    __slots__ = ("_freshness", "_memory", "_now", "_path", "_pending", "_read_yaml", "_register", "_seen", "_since")
 
     def __init__(
         self, path: Path, register: Register, freshness: Freshness, now: Callable[[], float], read_yaml: ReadYaml
@@ -39,6 +39,7 @@ class FileSource:
         self._now = now
         self._read_yaml = read_yaml
         self._seen: Seen | None = None
+        self._memory: Memory = {}
         self._since = 0.0
         self._pending: tuple[Entry, ...] | None = None
 
@@ -81,7 +82,7 @@ class FileSource:
 
     def _take(self, raw: bytes) -> None:
         now = self._now()
-        entries = read_listing(raw, now, self._read_yaml)
+        entries = read_listing(raw, now, self._read_yaml, self._memory)
         self._freshness.last_errors.pop(SOURCE, None)
         self._pending, self._since = entries, now
         with contextlib.suppress(RevocationsInvalid):  # no room for both lists: then the new one, when it is quiet
