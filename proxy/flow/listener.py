@@ -67,6 +67,11 @@ class Listener:
         self._acceptor = acceptor
         return acceptor.port
 
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before it does."""
+        return self._acceptor.port if self._acceptor is not None else 0
+
     # ---- accepting
 
     def _accepted(self, acceptor: Acceptor, sock: socket.socket) -> None:

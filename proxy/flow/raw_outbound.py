@@ -10,7 +10,7 @@ import logging
 import ssl
 from typing import Final
 
-from proxy.errors import ProxyError
+from proxy.errors import DestinationUnknown, ProxyError
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.offer import trace
@@ -144,6 +144,14 @@ class RawOutboundConnection(Downstream):
         opening = self._opening
         if opening is not None and opening.tunnel is not None:
             opening.tunnel.on_client_end()
+
+    def withdraw(self) -> None:
+        """End it, open or not: its port leads elsewhere now, or is gone."""
+        error = DestinationUnknown("another configuration leads this port elsewhere, or nowhere")
+        if self._opening is not None and self._opening.tunnel is not None:
+            self._opening.tunnel.end(error)
+        elif self._opening is not None:
+            self._opening.fail(error)
 
     def hang_up(self) -> None:
         """Send what is buffered, and the end; then see the app go."""

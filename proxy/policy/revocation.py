@@ -9,7 +9,7 @@ which ``revocation_text`` makes of what people write.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from math import inf
@@ -60,6 +60,7 @@ class Entry:
     ending: Ending | None = None
     because: str = ""
     told: float = 0.0
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -67,11 +68,16 @@ class Entry:
 
         All tokens of a subject and those issued before a moment are two things: who lifts the one leaves the other.
         """
-        extent = "all" if self.before is None else "before"
-        return sha256(f"{self.kind}\n{extent}\n{self.issuer}\n{self.value}".encode()).hexdigest()[:32]
+        if not self._id:  # made once: a list of ten thousand is compared with the one before it
+            extent = "all" if self.before is None else "before"
+            made = sha256(f"{self.kind}\n{extent}\n{self.issuer}\n{self.value}".encode()).hexdigest()[:32]
+            object.__setattr__(self, "_id", made)
+        return self._id
 
     def joined(self, other: "Entry") -> "Entry":
         """Return the stronger of two that have one id, for the longer of their times: nothing is weakened by adding."""
+        if self is other:
+            return self
         strong, weak = (self, other) if _reach(self) >= _reach(other) else (other, self)
         expires = max(self.expires, other.expires)
         ending = Ending.CUT if Ending.CUT in {self.ending, other.ending} else strong.ending or weak.ending

@@ -25,22 +25,40 @@ ReadYaml = Callable[[bytes], Sequence[Members]]
 """Raises RevocationsInvalid, which tells the lines."""
 
 
-def read_listing(raw: bytes, now: float, read_yaml: ReadYaml | None = None) -> tuple[Entry, ...]:
-    """Read ``{revoked: [...]}``. Raises RevocationsInvalid, which tells of each entry that is wrong."""
+Memory = dict[tuple[tuple[str, object], ...], Entry]
+"""The entries of a list by what is written there, so that the next list need not be read where it says the same."""
+
+
+def read_listing(
+    raw: bytes, now: float, read_yaml: ReadYaml | None = None, memory: Memory | None = None
+) -> tuple[Entry, ...]:
+    """Read ``{revoked: [...]}``; ``memory`` is that of the list before, and afterwards of this one.
+
+    Raises RevocationsInvalid, which tells of each entry that is wrong.
+    """
     if len(raw) > MAX_BYTES:
         raise RevocationsInvalid(f"is larger than {MAX_BYTES} bytes")
     is_json = read_yaml is None or raw.lstrip()[:1] == b"{"
     members = _of_json(raw) if is_json or read_yaml is None else read_yaml(raw)
+    known: Memory = {} if memory is None else memory
     entries: list[Entry] = []
     wrong: list[str] = []
+    read: Memory = {}
     for index, (line, one) in enumerate(members):
         try:
-            entries.append(read_entry(one, now))
+            written = tuple(one.items()) if all(type(value) is str for value in one.values()) else ()
+            entry = known.get(written) or read_entry(one, now)
+            entries.append(entry)
+            if written:
+                read[written] = entry
         except InvalidEntry as error:
             wrong.append(f"{f'line {line}: ' if line is not None else ''}revoked[{index}] {error}")
     if wrong:
         more = f"; and {len(wrong) - MAX_TOLD} more" if len(wrong) > MAX_TOLD else ""
         raise RevocationsInvalid("; ".join(wrong[:MAX_TOLD]) + more)
+    if memory is not None:
+        memory.clear()
+        memory.update(read)
     return tuple(entries)
 
 

@@ -61,8 +61,8 @@ class Register:
                 new[entry.id] = entry.joined(known) if known is not None else entry
         old = self._by_source.get(source, {})
         self._make_room(len(new) - len(old))
-        gone = [entry for key, entry in old.items() if new.get(key) != entry]
-        come = [entry for key, entry in new.items() if old.get(key) != entry]
+        gone = [entry for key, entry in old.items() if _differs(new.get(key), entry)]
+        come = [entry for key, entry in new.items() if _differs(old.get(key), entry)]
         for entry in gone:
             self.revoked.discard(entry)
         for entry in come:
@@ -113,3 +113,7 @@ class Register:
     def _make_room(self, more: int) -> None:
         if more > 0 and len(self.revoked) + more > self._max_entries:
             raise RevocationsInvalid(f"more than {self._max_entries} entries (revocation.max_entries)")
+
+
+def _differs(one: Entry | None, other: Entry) -> bool:
+    return one is not other and one != other

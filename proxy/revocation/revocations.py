@@ -137,6 +137,8 @@ class Revocations:
             await asyncio.sleep(LOOK_S)
             looks += 1
             try:
+                if self._file is not None:
+                    await asyncio.to_thread(self._file.prepare)
                 self._look()
                 if looks % round(TIDY_S / LOOK_S) == 0:
                     self._ledger.tidy()

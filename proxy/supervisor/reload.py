@@ -9,15 +9,16 @@ from proxy.app import Sidecar
 from proxy.config.load import load
 from proxy.config.settings import SidecarSettings
 from proxy.errors import ConfigInvalid
+from proxy.net.accept import ListenFailed
 
 _log = logging.getLogger("svidecar")
 
-LIVE = frozenset({"policy", "destinations"})
-"""The Settings that change without a restart."""
+LIVE = frozenset({"policy", "destinations", "tcp"})
+"""The Settings that change without a restart; of ``tcp`` where each port is, and where it leads."""
 
 
 def reload(sidecar: Sidecar, config_path: Path) -> None:
-    """Open the access log again, and take the new policy and destinations if the whole file is good.
+    """Open the access log again, and take the new policy, destinations and ports for raw TCP if the whole file is good.
 
     The source of the identity is asked anew where it was given up, whatever the file holds.
     """
@@ -29,7 +30,18 @@ def reload(sidecar: Sidecar, config_path: Path) -> None:
         sidecar.foundation.metrics.reload("failed").inc()
         _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
         return
+    try:
+        sidecar.raw.take(settings.tcp, sidecar.settings.identity.trust_domain)
+    except ListenFailed as error:
+        sidecar.metrics.reload("failed").inc()
+        _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
+        return
+    sidecar.settings = dataclasses.replace(sidecar.settings, tcp=sidecar.raw.settings)
+    others = {name: port for name, port in sidecar.ports.items() if not name.startswith("tcp")}
+    sidecar.ports = others | {name: listener.port for name, listener in sidecar.raw.named}
     fixed = _changed(sidecar.settings, settings) - LIVE
+    if sidecar.settings.tcp != settings.tcp:
+        fixed.add("limits or timeouts of outbound.tcp")
     if fixed:
         _log.warning("reload: %s changed, which needs a restart", ", ".join(sorted(fixed)))
     sidecar.take(settings.policy, settings.destinations)

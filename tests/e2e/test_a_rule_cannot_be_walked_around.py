@@ -3,9 +3,10 @@
 import json
 import signal
 import socket
+import threading
 
 import pytest
-from support.apps import App
+from support.apps import App, read_head
 from support.mesh import Mesh
 from support.sidecar import Sidecar, wait_until
 from support.wire import Wire
@@ -148,3 +149,38 @@ def test_an_open_connection_is_judged_by_a_new_rule(mesh: Mesh, orders: Sidecar,
     assert edge.ask("GET", "/late", mesh.bearer()).reason == "denied_by_rule"
     assert shop.ends(), "a peer that a rule bars now is cut"
     assert mesh.connect(orders.ports["inbound"], "shop").send(b"GET / HTTP/1.1\r\n").ends()
+
+
+def test_what_is_pipelined_across_a_reload_is_judged_by_the_new_rule(mesh: Mesh) -> None:
+    """It was here before the new policy, behind a request that the app still worked on; it is not judged before its turn."""
+    asked, go = threading.Event(), threading.Event()
+    mesh.also_close(go.set)
+    heads: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        while (head := read_head(connection)).endswith(b"\r\n\r\n"):
+            heads.append(head)
+            asked.set()
+            go.wait(20)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    app = mesh.raw_app(script)
+    sidecar = mesh.start("pipelined", YAML.format(app=app.port, more=""))
+    token = mesh.bearer()["Txn-Token"]
+    rows = [
+        f"GET {path} HTTP/1.1\r\nHost: orders\r\nTxn-Token: {token}\r\n\r\n" for path in ("/slow", "/late", "/other")
+    ]
+    wire = mesh.connect(sidecar.ports["inbound"]).send("".join(rows).encode())
+    assert asked.wait(10)
+    before = sidecar.log.count("reload: ")
+    late = '  - {name: no late ones, effect: deny, routes: [{match: "* /late"}]}\n'
+    mesh.config("pipelined", YAML.format(app=app.port, more=late))
+    sidecar.signal(signal.SIGHUP)
+    wait_until(lambda: sidecar.log.count("reload: ") > before, "the reload")
+    go.set()
+    assert [(reply.status, reply.reason) for reply in (wire.reply(), wire.reply(), wire.reply())] == [
+        (200, ""),
+        (403, "denied_by_rule"),
+        (200, ""),
+    ]
+    assert [head.split(b" ")[1] for head in heads] == [b"/slow", b"/other"]

@@ -13,7 +13,7 @@ import pytest
 from envoy.service.auth.v3 import external_auth_pb2 as auth
 from google.rpc import status_pb2
 from support.apps import App
-from support.authorisers import OPA, ExtAuthzServer, OpaLike, real_opa
+from support.authorisers import ExtAuthzServer, OpaLike, need_opa, real_opa
 from support.mesh import EDGE, ORDERS, Mesh
 from support.secrecy import leaks
 from support.sidecar import Sidecar, wait_until
@@ -69,8 +69,7 @@ def asking(
     kind: str = request.param
     name = "asks-" + kind.replace(" ", "-").replace(",", "")
     if kind.startswith("OPA itself"):
-        if OPA is None:
-            pytest.skip("OPA is not here: put it on the PATH, or name it in OPA_BIN (.ci/opa builds it)")
+        need_opa()
         with real_opa(tmp_path_factory.mktemp("opa")) as url:
             document = "verdict" if "object" in kind else "allow"
             yield start(mesh, app, name, f'{{opa: {{url: "{url}/{document}"}}, headers: [x-tenant], timeout: 5s}}')

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from envoy.service.auth.v3 import external_auth_pb2 as auth
 from google.rpc import status_pb2
 
@@ -102,6 +103,15 @@ class OpaLike:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._thread.join(5)
+
+
+def need_opa() -> None:
+    """Skip a test for which OPA is missing; with ``SVIDECAR_OPA_REQUIRED=1``, which ``.ci/run`` sets, fail it."""
+    if OPA is None or not Path(OPA).exists():
+        missing = "OPA is not here: put it on the PATH, or name it in OPA_BIN (.ci/opa builds it)"
+        if os.environ.get("SVIDECAR_OPA_REQUIRED") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
 
 
 @contextlib.contextmanager

@@ -21,9 +21,10 @@ from proxy.errors import (
     ScopeMissing,
 )
 from proxy.policy.binding import Undecided
-from proxy.policy.grant import Grant, admit
+from proxy.policy.grant import Grant, admit, route_that_trades
 from proxy.policy.settings import Ambiguity, Effect, RouteSettings, RuleSettings
 from proxy.tokens.facts import Facts
+from proxy.tokens.settings import AskSettings
 
 ORDERS = rule(
     "edge may order",
@@ -282,3 +283,30 @@ def test_a_permit_costs_the_same_with_500_rules(target: bytes) -> None:
     ]
     assert calls(grant(*rules), target) == calls(grant(rules[7]), target)
     assert calls(grant(*rules, *denying), target) == calls(grant(rules[7], denying[7]), target)
+
+
+def test_nothing_is_traded_in_the_name_of_a_grant_that_has_ended() -> None:
+    """The token service is asked for nobody whose SVID has ended, or who was taken back."""
+    trading = RuleSettings(
+        name="edge", peers=(EDGE,), routes=(RouteSettings(match="GET /x", exchange=AskSettings(scope=("a",))),)
+    )
+    one = admit(policy(trading), peer(), UNTIL)
+    assert route_that_trades(one, b"GET", b"/x", UNTIL - 1) is not None
+    for ended, now in ((one, UNTIL), (one, math.nan), (one.withdrawn(), NOW)):
+        with pytest.raises(GrantEnded):
+            route_that_trades(ended, b"GET", b"/x", now)
+
+
+def test_a_path_whose_readings_trade_unlike_is_traded_by_none() -> None:
+    """One reading is of the edge and one is not, or each asks for another token: it is not chosen between them."""
+    routes = (
+        RouteSettings(match="GET /open/**", exchange=AskSettings(scope=("a",))),
+        RouteSettings(match="GET /inner"),
+        RouteSettings(match="GET /other", exchange=AskSettings(scope=("b",))),
+    )
+    rules = policy(RuleSettings(name="edge", peers=(EDGE,), routes=routes), allow=frozenset({Ambiguity.DOT_SEGMENT}))
+    one = admit(rules, peer(), UNTIL)
+    assert route_that_trades(one, b"GET", b"/inner", NOW) is None
+    for target in (b"/open/../inner", b"/open/../other"):
+        with pytest.raises(AmbiguousPath):
+            route_that_trades(one, b"GET", target, NOW)
