@@ -52,11 +52,6 @@ class FixedRate:
         return sum(self.cpu_s.values()) / max(self.rate * (self.seconds + WARMUP_S), 1) * 1e6
 
     @property
-    def cores_per_1000(self) -> float:
-        """Cores that both proxies fill for 1000 requests a second."""
-        return self.cpu_us * 1e-3
-
-    @property
     def broken(self) -> str:
         """Why not even the CPU may be used; empty where it may: a client that was late used it all the same."""
         if self.errors:

@@ -39,17 +39,15 @@ ANSWER = (
 )
 
 
-class Counting(asyncio.Transport):
+class Nowhere(asyncio.Transport):
     """A transport that takes bytes and sends them nowhere."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.taken_bytes = 0
         self.last = b""
 
     def write(self, data: Any) -> None:
         """Take bytes."""
-        self.taken_bytes += len(data)
         self.last = data
 
     def close(self) -> None:
@@ -79,7 +77,7 @@ class Counting(asyncio.Transport):
 
 def _upstream(pool: Pool, clock: Callable[[], float]) -> Upstream:
     upstream = Upstream(Limits())
-    upstream.connection_made(Counting())
+    upstream.connection_made(Nowhere())
     upstream.idle_until = clock() + 3600
     pool.ledger.opening()
     pool.ledger.take_back(upstream)
@@ -92,7 +90,7 @@ def _time(connection: Downstream, upstream: Upstream, request: bytes) -> Callabl
         upstream.data_received(ANSWER)
 
     one()
-    sent = connection.transport.last  # type: ignore[attr-defined]  # it is a Counting
+    sent = connection.transport.last  # type: ignore[attr-defined]  # it is a Nowhere
     if not sent.startswith(b"HTTP/1.1 200"):
         raise SystemExit(f"the loop refused: {sent[:300]!r}")
     return one
@@ -133,7 +131,7 @@ async def _run(folder: Path, *, rules: int, profile: bool, audit: bool) -> None:
     trace = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
     request = b"GET /orders/17 HTTP/1.1\r\n" + head + trace + b"Txn-Token: " + material.token.encode() + b"\r\n\r\n"
     outbound = OutboundConnection(doors.outbound, doors.outbound_door)
-    outbound.connection_made(Counting())
+    outbound.connection_made(Nowhere())
     destination = doors.outbound_door.destinations.permit(b"orders").destination
     pool = doors.pools.of(destination)  # type: ignore[arg-type]  # it is there
     egress = _time(outbound, _upstream(pool, time.monotonic), request)
@@ -144,7 +142,7 @@ async def _run(folder: Path, *, rules: int, profile: bool, audit: bool) -> None:
     )
     inbound._grant = admit(doors.inbound_door.policy, peer, peer.not_after)  # noqa: SLF001
     inbound._forwarded_client_cert = b"X-Forwarded-Client-Cert: By=a;Hash=b;URI=c"  # noqa: SLF001
-    Downstream.connection_made(inbound, Counting())
+    Downstream.connection_made(inbound, Nowhere())
     via = request[:-2] + b"Via: 1.1 svidecar-out-00000000\r\n\r\n"
     ingress = _time(inbound, _upstream(doors.inbound_door.pool, time.monotonic), via)
     for name, one in (("egress", egress), ("ingress", ingress)):

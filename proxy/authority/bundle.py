@@ -16,9 +16,6 @@ from proxy.authority.ca import Root
 from proxy.authority.jwt_svid import jwt_authorities
 from proxy.authority.keys import SigningKey, ec_members
 
-REFRESH_HINT_S = 300
-"""SPIFFE's default (specs 2.5)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:

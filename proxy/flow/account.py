@@ -72,17 +72,17 @@ class Account:
         """Write down an exchange that was refused, or broke."""
         self._write(facts, verdict(error), error.reason, now)
 
-    def tunnel(self, facts: Facts, error: ProxyError | None, duration: float) -> None:
-        """Write down a tunnel that has ended; ``error``: why we have ended it ourselves."""
+    def tunnel(self, facts: Facts, error: ProxyError | None, duration_s: float) -> None:
+        """Write down a tunnel that has ended, open for ``duration_s``; ``error``: why we have ended it ourselves."""
         rule = facts.permit.rule if facts.permit is not None else ""
         reason = error.reason if error is not None else ""
         decision: Decision = verdict(error) if error is not None else "allow"
         metrics = self._runtime.metrics
-        metrics.tunnel_duration(self.direction, reason).observe(duration)
+        metrics.tunnel_duration(self.direction, reason).observe(duration_s)
         if error is not None:
             metrics.decision(self.direction, decision, reason, rule).inc()
         if self._runtime.access_log.enabled:
-            self._log(facts, decision, reason, duration, kind="tunnel")
+            self._log(facts, decision, reason, duration_s, kind="tunnel")
 
     def refuse(self, error: ProxyError) -> None:
         """Write down a connection that was refused, or a message without a readable head."""
@@ -109,7 +109,7 @@ class Account:
     def _write(self, facts: Facts, decision: Decision, reason: str, now: float) -> None:
         permit = facts.permit
         rule, route = (permit.rule, permit.route) if permit is not None else ("", "")
-        duration = now - facts.started
+        duration_s = now - facts.started
         if facts.passage is not None:
             facts.passage.leave(now)
         key = (facts.head.method, facts.status, rule, route, reason)
@@ -118,13 +118,13 @@ class Account:
             cells = self._find(key, decision, reason)
         else:
             cells = self._cells.get(key) or self._find(key, decision, reason)
-        cells[0].observe(duration)
+        cells[0].observe(duration_s)
         cells[1].inc()
         self._overhead.observe(facts.own_s)
         if self._runtime.access_log.enabled:
-            self._log(facts, decision, reason, duration)
+            self._log(facts, decision, reason, duration_s)
         if self._audit is not None:
-            self._put(self._audit, facts, decision, reason, duration)
+            self._put(self._audit, facts, decision, reason, duration_s)
 
     def _find(self, key: Key, decision: Decision, reason: str) -> tuple[Histogram, Counter]:
         """Find the cells of this kind of exchange, and remember them, unless the caller has invented its method."""
@@ -142,7 +142,7 @@ class Account:
         return cells
 
     def _log(
-        self, facts: Facts, decision: Decision, reason: str, duration: float, kind: RecordKind = "request"
+        self, facts: Facts, decision: Decision, reason: str, duration_s: float, kind: RecordKind = "request"
     ) -> None:
         permit, token = facts.permit, facts.token
         actors = token.actors if token is not None else ()
@@ -167,14 +167,14 @@ class Account:
                 route=permit.route if permit is not None and destination is None else None,
                 destination=destination.name if destination is not None else None,
                 status=facts.status,
-                duration_s=duration,
+                duration_s=duration_s,
                 overhead_s=facts.own_s,
                 request_bytes=facts.request_bytes,
                 response_bytes=facts.response_bytes,
             )
         )
 
-    def _put(self, audit: Trail, facts: Facts, decision: Decision, reason: str, duration: float) -> None:
+    def _put(self, audit: Trail, facts: Facts, decision: Decision, reason: str, duration_s: float) -> None:
         permit, head = facts.permit, facts.head
         destination = permit.destination if permit is not None else None
         audit.put(
@@ -198,7 +198,7 @@ class Account:
                 head.authority if destination is None and self.direction == "outbound" else None,
                 facts.status,
                 facts.status if facts.answered else 0,
-                duration,
+                duration_s,
                 facts.own_s,
                 facts.request_bytes,
                 facts.response_bytes,

@@ -1,4 +1,4 @@
-"""The only place that makes a thread: for what is busy for milliseconds outside of the interpreter, and holds the loop.
+"""A thread for what is busy for milliseconds outside of the interpreter, and would hold the loop.
 
 The thread is made for the one call and ends with it. The loop's own executor is not used: under ``event_loop: asyncio``
 names are resolved in it, and some that hang would hold up whoever comes next.

@@ -322,8 +322,3 @@ class Metrics:
         """Give content type and body piece by piece. Let the loop run between two."""
         content_type = choose(accept)
         return content_type, render(self.pieces(), content_type)
-
-    def expose(self, accept: str) -> tuple[str, bytes]:
-        """Give content type and body whole: for tests and small programs; it holds the loop while it renders."""
-        content_type, pieces = self.render(accept)
-        return content_type, b"".join(pieces)

@@ -18,7 +18,6 @@ _TRACEPARENT: Final = re.compile(
 """Section 3.2.2. Upper case is not allowed."""
 
 NOT_SAMPLED: Final = b"00"
-SAMPLED: Final = b"01"
 """Trace flags (section 3.2.2.5)."""
 
 _DIGITS_AND_DASHES: Final = bytes(octet if octet in b"0123456789abcdef-" else 0x2D for octet in range(0x100))
@@ -53,15 +52,14 @@ def parse(value: bytes) -> bytes | None:
 class TraceIds:
     """Makes new trace contexts. ``entropy`` is ``os.urandom`` or its like; make one of these after a fork, not before.
 
-    ``flags``: not sampled is the truth (we record nothing), but a tracer in the app that follows its parent will then
-    not record either.
+    They are marked as not sampled, which is the truth: we record nothing. A tracer in the app that follows its parent
+    will then not record either.
     """
 
-    __slots__ = ("_entropy", "_flags", "_hex", "_next")
+    __slots__ = ("_entropy", "_hex", "_next")
 
-    def __init__(self, entropy: Callable[[int], bytes], *, flags: bytes = NOT_SAMPLED) -> None:
+    def __init__(self, entropy: Callable[[int], bytes]) -> None:
         self._entropy = entropy
-        self._flags = flags
         self._hex = b""
         self._next = 0
 
@@ -89,4 +87,4 @@ class TraceIds:
             trace_id = trace_id[:-1] + b"1"
         if parent_id == _ZERO_PARENT:
             parent_id = parent_id[:-1] + b"1"
-        return b"00-" + trace_id + b"-" + parent_id + b"-" + self._flags, trace_id, True
+        return b"00-" + trace_id + b"-" + parent_id + b"-" + NOT_SAMPLED, trace_id, True

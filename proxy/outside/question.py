@@ -5,34 +5,10 @@ number of its own, so that equal requests make equal questions, which is what th
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-
-class Claims(Protocol):
-    """A verified transaction token, as far as it is shown."""
-
-    @property
-    def txn(self) -> str: ...  # noqa: D102 - the claims of the token
-    @property
-    def sub(self) -> str: ...  # noqa: D102
-    @property
-    def aud(self) -> str: ...  # noqa: D102
-    @property
-    def scopes(self) -> frozenset[str]: ...  # noqa: D102
-    @property
-    def req_wl(self) -> str: ...  # noqa: D102
-    @property
-    def iat(self) -> float: ...  # noqa: D102
-    @property
-    def exp(self) -> float: ...  # noqa: D102
-    @property
-    def tctx(self) -> Mapping[str, Any] | None: ...  # noqa: D102
-    @property
-    def rctx(self) -> Mapping[str, Any] | None: ...  # noqa: D102
-    @property
-    def actors(self) -> tuple[str, ...]: ...  # noqa: D102
+from proxy.tokens.claims import TxnToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +25,7 @@ class Question:
     rule: str
     route: str
     headers: tuple[tuple[str, tuple[str, ...]], ...]
-    claims: Claims
+    claims: TxnToken
 
 
 def chosen(lines: list[bytes], names: frozenset[bytes]) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -64,7 +40,7 @@ def chosen(lines: list[bytes], names: frozenset[bytes]) -> tuple[tuple[str, tupl
     return tuple((name, tuple(values)) for name, values in sorted(found.items()))
 
 
-def token_of(claims: Claims) -> dict[str, Any]:
+def token_of(claims: TxnToken) -> dict[str, Any]:
     """Return what a token says, by the names of its claims; ``act`` as a list, the one who acts now first."""
     return {
         "txn": claims.txn,

@@ -4,12 +4,8 @@ There is no other way: not in Authorization, not in a query, not in a trailer.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from proxy.errors import TokenMissing, TokenRepeated
-
-FIELD: Final = b"txn-token"
-"""The name of the field, in the lower case of ``RequestHead.known``."""
 
 
 def one_token(values: Sequence[bytes] | None) -> bytes:

@@ -101,12 +101,6 @@ def read_jws(raw: bytes) -> UnverifiedJws:
     return UnverifiedJws(header, raw_header, signing_input, _decode(raw_signature))
 
 
-def verify_jws(raw: bytes, keys: KeySet) -> tuple[Mapping[str, Any], bytes]:
-    """Return header and payload of a JWS that one of ``keys`` has signed. Raises as ``read_jws`` and ``verified``."""
-    jws = read_jws(raw)
-    return jws.header, jws.verified(keys)
-
-
 def _read_header(raw_header: bytes) -> Header:
     if len(raw_header) > MAX_HEADER_CHARS:
         raise TokenMalformed(f"the header is longer than {MAX_HEADER_CHARS} characters")

@@ -24,7 +24,7 @@ from support.apps import App
 from support.authority import RunningAuthority, call, running_authority
 from support.mesh import Mesh, load_svid, outbound
 from support.ports import free_port
-from support.sidecar import Sidecar, wait_until
+from support.sidecar import SOON_S, Sidecar, wait_until
 from support.wire import Wire
 
 A, B = "example.org", "other.org"
@@ -268,7 +268,7 @@ def test_it_is_kept_fresh_and_its_age_is_told(orders: Sidecar) -> None:
     name = "svidecar_federation_fetches_total"
     before = orders.metric(name, trust_domain=B, result="ok")
     wait_until(lambda: orders.metric(name, trust_domain=B, result="ok") >= before + 2, "fetches")
-    assert orders.metric("svidecar_federation_age_seconds", trust_domain=B) < 3
+    assert orders.metric("svidecar_federation_age_seconds", trust_domain=B) < SOON_S
 
 
 def test_a_new_bundle_is_taken_and_an_endpoint_that_is_gone_changes_nothing(
@@ -301,7 +301,7 @@ def test_a_new_bundle_is_taken_and_an_endpoint_that_is_gone_changes_nothing(
         wait_until(lambda: made.log.count(f"took the bundle of {name}") == 2, "the new bundle")
         assert peer(mesh, made, Domain(name, two).ca.svid(f"spiffe://{name}/x")) == 200
         refused(mesh, made, old.svid(f"spiffe://{name}/x"), "untrusted_chain")
-        open_connection.sock.settimeout(3)
+        open_connection.sock.settimeout(20)
         assert open_connection.sock.recv(1) == b""
 
 

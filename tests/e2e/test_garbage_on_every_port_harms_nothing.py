@@ -34,7 +34,7 @@ def target(mesh: Mesh, app: App) -> Sidecar:
         "edge",
         INBOUND.format(app=app.port)
         + outbound(orders_at(orders))
-        + "timeouts: {head: 500ms, idle: 1s, linger: 50ms}\ntls: {handshake_timeout: 500ms}\n",
+        + "timeouts: {head: 2s, idle: 2s, linger: 50ms}\ntls: {handshake_timeout: 2s}\n",
     )
 
 

@@ -41,7 +41,7 @@ def test_a_peer_comes_in(mesh: Mesh, orders: Sidecar, first_bytes: bytes) -> Non
         began = time.monotonic()
         wire = mesh.connect(orders.ports["inbound"])
         assert wire.ask("GET", "/any/1", mesh.bearer()).status == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10, "and not when the 30 s of a handshake are over"
         gave_way = orders.decisions(reason="handshake_failed", direction="inbound") - refused
         assert gave_way >= HANDSHAKES + 1
         assert orders.metric("svidecar_connections", direction="inbound", state="handshaking") <= HANDSHAKES

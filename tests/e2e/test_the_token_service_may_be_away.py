@@ -148,7 +148,7 @@ def test_it_flaps(domain: Domain) -> None:
             answer = chain.trade(f"user-{number}")
             outcomes.append((answer.status, answer.reason))
 
-    thread = threading.Thread(target=newcomers)
+    thread = threading.Thread(target=newcomers, daemon=True)
     with chain.load() as steady:
         wait_until(lambda: steady.outcomes["200"] > 10, "traffic")
         thread.start()
@@ -159,7 +159,7 @@ def test_it_flaps(domain: Domain) -> None:
             served = outcomes.count((200, ""))
             wait_until(lambda served=served: outcomes.count((200, "")) > served, "newcomers", 20)  # type: ignore[misc]
         ended.set()
-        thread.join()
+        thread.join(20)
     assert not steady.lost, steady.lost
     assert set(outcomes) <= {(200, ""), (503, "tts_unavailable")}, set(outcomes)
 

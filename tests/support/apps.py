@@ -140,15 +140,6 @@ def read_head(connection: socket.socket) -> bytes:
     return data
 
 
-def read_all(connection: socket.socket) -> bytes:
-    """Read to the end of the connection, which may be a reset."""
-    data = b""
-    with contextlib.suppress(ConnectionError):
-        while piece := connection.recv(65536):
-            data += piece
-    return data
-
-
 def answering(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") -> Callable[[socket.socket], None]:
     """A script that gives this answer to every head that comes."""
 

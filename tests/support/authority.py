@@ -14,7 +14,7 @@ from typing import Any
 
 from support.ports import free_port
 from support.secrecy import listen_to
-from support.sidecar import wait_until
+from support.sidecar import START_S, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +51,7 @@ class RunningAuthority:
         self._stdout = self.process.stdout
         self._reader = threading.Thread(target=self.lines.extend, args=(self._stdout,), daemon=True)
         self._reader.start()
-        wait_until(lambda: self._is_ready() or self.process.poll() is not None, self.log)
+        wait_until(lambda: self._is_ready() or self.process.poll() is not None, self.log, START_S)
         assert self.process.poll() is None, self.log
 
     def _is_ready(self) -> bool:
@@ -75,7 +75,7 @@ class RunningAuthority:
         assert not _FAULTS.search(self.log), self.log
 
     def _collect(self) -> None:
-        self.process.wait(10)
+        self.process.wait(20)
         self._reader.join(5)
         self._stdout.close()
 
@@ -100,7 +100,7 @@ class RunningAuthority:
         """What it has said."""
         return "".join(self.lines)
 
-    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> None:
+    def wait_for_log(self, text: str, timeout_s: float = 20.0) -> None:
         """Wait until a line holds ``text``."""
         wait_until(lambda: text in self.log, f"no line with {text!r} in:\n{self.log}", timeout_s)
 

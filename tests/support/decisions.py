@@ -93,7 +93,6 @@ EDGE, AGENT, FIRED, DESK, JOB, OLD, NOBODY = (
     f"spiffe://example.org/{path}"
     for path in ("edge", "agents/one", "agents/fired", "desk", "jobs/nightly", "jobs/old/one", "nobody")
 )
-REGION = {"region": "eu"}
 TRADE: dict[str, Any] = {"action": "BUY", "limit": {"max": 100}, "live": True, "stock": "ACME"}
 
 

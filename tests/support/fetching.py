@@ -147,6 +147,6 @@ def both(one: Authority, other: Authority) -> Authority:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for a condition, not for ever."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ from typing import Any
 from support.apps import App, RawApp
 from support.pki import Authority, Svid, pem, write_svid
 from support.secrecy import listen_to, records_in
-from support.sidecar import COMMAND, Sidecar, wait_until
+from support.sidecar import COMMAND, START_S, Sidecar, wait_until
 from support.tokens import TokenMint
 from support.wire import Wire
 
@@ -90,7 +90,7 @@ class Mesh:
 
     def connect(self, port: int, name: str = "edge", svid: Svid | None = None) -> Wire:
         """A TLS connection to a sidecar as a peer."""
-        sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+        sock = socket.create_connection(("127.0.0.1", port), timeout=20)
         try:
             return self._wire(self.context(name, svid).wrap_socket(sock))
         except BaseException:
@@ -99,7 +99,7 @@ class Mesh:
 
     def plain(self, port: int) -> Wire:
         """A plain connection."""
-        return self._wire(socket.create_connection(("127.0.0.1", port), timeout=10))
+        return self._wire(socket.create_connection(("127.0.0.1", port), timeout=20))
 
     def _wire(self, sock: socket.socket) -> Wire:
         wire = Wire(sock)
@@ -159,7 +159,9 @@ class Mesh:
     def fails(self, name: str, body: str, **changes: str) -> tuple[int, str]:
         """Start a sidecar that cannot start; give its exit code and what it says."""
         command = [*COMMAND, str(self.config(name, body, **changes))]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env={**os.environ})
+        ended = subprocess.run(
+            command, capture_output=True, text=True, timeout=START_S, check=False, env={**os.environ}
+        )
         listen_to(f"{name}, which cannot start", lambda: ended.stdout + ended.stderr)
         return ended.returncode, ended.stderr
 

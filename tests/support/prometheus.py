@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from proxy.observe.catalog import Metrics
 from proxy.observe.cells import Cell, Histogram
 from proxy.observe.exposition import OPENMETRICS, Piece, render
 from proxy.observe.table import Declaration
@@ -64,3 +65,9 @@ def read(body: bytes, content_type: str) -> dict[str, Metric]:
 def read_pieces(pieces: Iterable[Piece], content_type: str) -> dict[str, Metric]:
     """The same for pieces of ours."""
     return read(b"".join(render(pieces, content_type)), content_type)
+
+
+def exposed(metrics: Metrics, accept: str = "") -> tuple[str, bytes]:
+    """Give content type and body whole, as a scrape would get them."""
+    content_type, pieces = metrics.render(accept)
+    return content_type, b"".join(pieces)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from support.secrecy import leaks, listen_to
 
-START_S = 20.0
+START_S = 40.0
 POLL_S = 0.02
 
 SOON_S = 4.0
@@ -32,7 +32,7 @@ _FAULTS = re.compile(
 """Lines that a sidecar must never write, whatever is done to it."""
 
 
-def wait_until(condition: Callable[[], object], what: str = "", timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], what: str = "", timeout_s: float = 20.0) -> None:
     """Wait until ``condition`` holds."""
     until = time.monotonic() + timeout_s
     while not condition():
@@ -77,7 +77,10 @@ class Sidecar:
     def _wait_for_ports(self) -> dict[str, int]:
         until = time.monotonic() + START_S
         while True:
-            line = self._seen.get(timeout=max(0.1, until - time.monotonic()))
+            try:
+                line = self._seen.get(timeout=max(0.1, until - time.monotonic()))
+            except queue.Empty:
+                line = ""
             if not line:
                 raise AssertionError("the sidecar did not start:\n" + "".join(self.lines))
             found = dict(re.findall(r"\b(health|metrics|admin|inbound|outbound|tcp\d+) (\d+)", line))
@@ -96,13 +99,13 @@ class Sidecar:
         """Lines that it must never write."""
         return [line for line in self.lines if _FAULTS.search(line)]
 
-    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> None:
+    def wait_for_log(self, text: str, timeout_s: float = 20.0) -> None:
         """Wait until a line holds ``text``."""
         wait_until(lambda: text in self.log, f"no line with {text!r}", timeout_s)
 
     def get(self, port: str, path: str) -> tuple[int, str]:
         """GET from one of the operators' ports."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=20)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -114,7 +117,7 @@ class Sidecar:
 
     def post(self, path: str, value: object, content_type: str = "application/json") -> tuple[int, str]:
         """POST to the admin port: bytes as they are, all else as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["admin"], timeout=20)
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         try:
             connection.request("POST", path, body, {"Content-Type": content_type})
@@ -185,7 +188,7 @@ class Sidecar:
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 20.0) -> int:
         """Wait until it has ended by itself; give the exit code. One that hangs tells where, and fails the test."""
         try:
             code = self.process.wait(timeout_s)
@@ -201,7 +204,7 @@ class Sidecar:
         assert code is not None, f"it did not end in {timeout_s:g} s:\n{self.log}"
         return code
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 20.0) -> int:
         """End it at once and give the exit code; two signals leave no grace."""
         if self.process.poll() is None:
             self._last_metrics = self.metrics()

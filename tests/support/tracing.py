@@ -71,7 +71,7 @@ class TracingApp:
 
     def call(self, fields: Outgoing) -> dict[str, object]:
         """Call the other app through the sidecar."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port_of_sidecar, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port_of_sidecar, timeout=20)
         try:
             connection.request("GET", "/entries/1", headers={"Host": self.called, **fields})
             answer = connection.getresponse()
@@ -136,7 +136,7 @@ class WorkingApp:
             return {host: one.result() for host, one in asked.items()}
 
     def _ask(self, host: str, path: str, fields: Outgoing) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port_of_sidecar, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port_of_sidecar, timeout=20)
         try:
             connection.request("GET", path, headers={"Host": host, **fields})
             answer = connection.getresponse()

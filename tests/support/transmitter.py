@@ -17,7 +17,6 @@ class Transmitter:
     def __init__(self, mesh: Mesh) -> None:
         self.waiting: dict[str, str] = {}
         self.refused: dict[str, dict[str, str]] = {}
-        self.polls = 0
         self.status = 200
         transmitter = self
 
@@ -46,7 +45,6 @@ class Transmitter:
     def answer(self, question: dict[str, Any]) -> dict[str, object]:
         """Forget what was taken, and give the rest."""
         assert set(question) <= {"ack", "setErrs", "maxEvents", "returnImmediately"}
-        self.polls += 1
         for jti in question.get("ack", []):
             del self.waiting[jti]
         for jti, why in question.get("setErrs", {}).items():

@@ -18,10 +18,6 @@ from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.identity.svid import X509Svid
 from proxy.workload_api.messages import X509SVID, X509SVIDResponse
 
-MAX_HINT_BYTES = 1024
-"""What the standard allows a hint; a longer one cannot be in use anywhere."""
-
-
 NOBODY: Bundles = {}
 
 _WAITS = "a CRL is of an authority that is in no bundle: it counts once a peer shows that authority in its chain"

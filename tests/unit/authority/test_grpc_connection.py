@@ -100,7 +100,7 @@ class Client:
     async def hear(self, *, acknowledge: bool = True) -> list[Event]:
         """Take what comes next; the end of the connection is no events."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 data = await self.reader.read(65536)
         except ConnectionError:
             data = b""
@@ -177,7 +177,7 @@ async def place(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     server.start(listen_unix(path))
     yield Place(server, service, path)
     await server.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(server) or len(tasks):
             await asyncio.sleep(0.01)
     await tasks.close()
@@ -288,7 +288,7 @@ async def test_garbage(place: Place, raw: bytes) -> None:
     async with place.client() as good, place.client(begin=False) as bad:
         bad.writer.write(raw)
         bad.writer.write_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await bad.reader.read()
         assert await good.message(await good.open("/S/Stream")) == b"one"
 
@@ -367,7 +367,7 @@ async def test_pings_whose_answers_nobody_reads(place: Place) -> None:
             client.h2.ping(b"12345678")
         frames += client.h2.data_to_send()
         client.writer.write(bytes(frames))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(place.server):
                 await asyncio.sleep(0.02)
 
@@ -382,7 +382,7 @@ async def test_connections_of_a_user_at_their_limit_and_one_more(place: Place, m
         async with place.client() as more:
             assert await more.gone()
         clients[0].writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(place.server) == 3:
                 await asyncio.sleep(0.01)
         async with place.client() as again:
@@ -399,7 +399,7 @@ async def test_a_caller_that_leaves_in_the_middle(place: Place) -> None:
         client.send_headers(1, [(":method", "POST"), (":scheme", "http"), (":path", "/S/Stream"), (":authority", "x")])
         sock.sendall(client.data_to_send()[:cut])
         sock.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.sleep(0.05)
         while len(place.server):
             await asyncio.sleep(0.01)

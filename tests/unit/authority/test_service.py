@@ -145,12 +145,12 @@ async def test_a_renewal_that_fails_is_tried_again(
     folder = state.workload("edge")
     folder.rename(folder.with_name("aside"))
     folder.write_text("in the way")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while "a renewal failed" not in caplog.text:
             await asyncio.sleep(0.05)
     assert (await ask("GET", f"https://127.0.0.1:{port}/jwks", timeout_s=5, expect=TTS)).status == 200
     folder.unlink()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not (folder / "svid_bundle.pem").exists():
             await asyncio.sleep(0.05)
     assert svid(state, "edge").key_pem != before

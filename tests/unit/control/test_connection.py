@@ -288,7 +288,7 @@ async def test_a_handler_ends_with_its_connection() -> None:
             sock = caller.writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             caller.writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await sleeper.ended.wait()
 
 
@@ -382,6 +382,6 @@ async def test_pipelined_bytes_wait_in_the_kernel() -> None:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for a condition, not for ever."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.01)

@@ -202,7 +202,7 @@ async def test_nothing_is_fetched_before_we_are_somebody(tmp_path: Path) -> None
         assert made.outcomes == []
         ready = store_of(OWN.svid("spiffe://example.org/me"), OWN).require()
         store.replace(ready.svid, ready.bundles, time.time())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not made.outcomes:
                 await asyncio.sleep(0.01)
         assert made.trusted == (OTHER.certificate,)

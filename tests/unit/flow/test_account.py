@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.flow import Caller, Clock, get, make_runtime
 from support.policy import grant, rule, token
+from support.prometheus import exposed
 
 from proxy.errors import REASONS, ClientClosed, Overloaded, RouteNotAllowed, TokenExpired, UpstreamDown
 from proxy.flow.account import MAX_KINDS, Account, verdict
@@ -18,7 +19,7 @@ from proxy.observe.settings import AccessLogSettings
 
 
 def _count(runtime: Runtime, name: str, **labels: str) -> float:
-    text = runtime.metrics.expose("")[1].decode()
+    text = exposed(runtime.metrics)[1].decode()
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
@@ -65,7 +66,7 @@ async def test_an_exchange_is_counted_once_in_each_metric() -> None:
     assert _count(runtime, "svidecar_overhead_seconds_count", direction="inbound") == 1
     account.fail(exchange, TokenExpired(), clock.now)
     assert _count(runtime, "svidecar_decisions_total", decision="deny", reason="token_expired") == 1
-    assert b"/orders/1" not in runtime.metrics.expose("")[1]
+    assert b"/orders/1" not in exposed(runtime.metrics)[1]
 
 
 async def test_methods_that_a_caller_invents_are_not_remembered() -> None:

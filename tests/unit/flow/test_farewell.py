@@ -143,7 +143,7 @@ async def _read_all(sock: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
     data = b""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while piece := await loop.sock_recv(sock, 65536):
                 data += piece
     except (ConnectionError, ssl.SSLError):
@@ -152,6 +152,6 @@ async def _read_all(sock: socket.socket) -> bytes:
 
 
 async def _look(farewell: Farewell) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while farewell.look() != NEVER:
             await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ import pytest
 from support.pki import Authority, write_svid
 from support.tokens import TokenMint
 
-from loadtest.loop import CONFIG, Counting
+from loadtest.loop import CONFIG, Nowhere
 from proxy.app import Sidecar
 from proxy.config.load import load_text
 from proxy.flow.downstream import Downstream
@@ -23,7 +23,7 @@ CA = Authority.make("example.org")
 UNTIL_S = 5.0
 
 
-class Closing(Counting):
+class Closing(Nowhere):
     """A transport that says whether it was closed."""
 
     def __init__(self) -> None:

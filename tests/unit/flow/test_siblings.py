@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from support.prometheus import exposed
 from support.sidecar import SOON_S
 
 from proxy.errors import SiblingUnavailable, TransactionAmbiguous
@@ -134,7 +135,7 @@ async def test_what_is_no_answer_refuses(
         with pytest.raises(error):
             await one.siblings.ask(TRACE, None)
         assert time.monotonic() - began < SOON_S
-    text = one.metrics.expose("")[1].decode()
+    text = exposed(one.metrics)[1].decode()
     assert f'svidecar_sibling_lookup_seconds_count{{result="{error.reason}"}} 1' in text  # type: ignore[attr-defined]
 
 

@@ -25,7 +25,7 @@ class Door:
 
     async def wait_for(self, count: int) -> None:
         """Until that many came."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(self.came) < count:
                 await asyncio.sleep(0.005)
 

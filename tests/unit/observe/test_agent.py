@@ -1,6 +1,7 @@
 """What an agent does, as metrics."""
 
 from prometheus_client.parser import text_string_to_metric_families as read_text
+from support.prometheus import exposed
 
 from proxy.observe.agent import AgentMetrics
 from proxy.observe.catalog import Metrics
@@ -8,7 +9,7 @@ from proxy.observe.catalog import Metrics
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """What a scrape reads of the agent: value by name and values of labels."""
-    _, body = metrics.expose("")
+    _, body = exposed(metrics)
     return {
         (
             sample.name.removeprefix("svidecar_workload_api_"),

@@ -2,7 +2,7 @@
 
 import pytest
 from prometheus_client.core import Metric
-from support.prometheus import declared, read, written
+from support.prometheus import declared, exposed, read, written
 
 from proxy.errors import REASONS
 from proxy.observe.catalog import Metrics
@@ -19,7 +19,7 @@ def metrics() -> Metrics:
 
 def families(catalogue: Metrics, accept: str = "") -> dict[str, Metric]:
     """What an independent reader makes of a scrape, by name."""
-    content_type, body = catalogue.expose(accept)
+    content_type, body = exposed(catalogue, accept)
     return read(body, content_type)
 
 
@@ -77,7 +77,7 @@ def test_exposition_reads_back(accept: str, content_type: str) -> None:
     """Every metric of the table is read by the library's own parsers, with its kind, its labels and its value."""
     catalogue = metrics()
     fill(catalogue)
-    assert catalogue.expose(accept)[0] == content_type
+    assert exposed(catalogue, accept)[0] == content_type
     found = families(catalogue, accept)
     for declaration in TABLE:
         family = found[declaration.name.removesuffix("_total")]
@@ -109,7 +109,7 @@ def test_a_scrape_is_what_the_library_would_have_written(accept: str, content_ty
         declared(family.declaration, ((family._spread(key), cell) for key, cell in family.children.items()))
         for family in catalogue._families
     ]
-    ours, _, process = catalogue.expose(accept)[1].partition(b"# HELP process_")
+    ours, _, process = exposed(catalogue, accept)[1].partition(b"# HELP process_")
     assert ours == written(cells, content_type, "orders").removesuffix(b"# EOF\n")
     assert process.endswith(b"\n# EOF\n") == (content_type == OPENMETRICS)
 
@@ -122,7 +122,7 @@ def test_no_series_stands_twice() -> None:
     catalogue.server_duration(b"GET", 500, "/x", "500").observe(1)
     catalogue.client_duration(b"GET", 200, "", "a:80").observe(1)
     catalogue.client_duration(b"GET", 200, "", "a").observe(1)
-    lines = [line.rsplit(" ", 1)[0] for line in catalogue.expose("")[1].decode().splitlines() if line[0] != "#"]
+    lines = [line.rsplit(" ", 1)[0] for line in exposed(catalogue)[1].decode().splitlines() if line[0] != "#"]
     assert len(lines) == len(set(lines))
 
 

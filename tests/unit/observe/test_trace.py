@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observe.trace import SAMPLED, TraceIds, parse
+from proxy.observe.trace import TraceIds, parse
 
 TRACE = b"0af7651916cd43dd8448eb211c80319c"
 PARENT = b"b7ad6b7169203331"
@@ -124,9 +124,9 @@ def test_all_zero_randomness_still_makes_a_valid_one() -> None:
     assert parse(value) == trace_id == b"0" * 31 + b"1"
 
 
-def test_flags_can_be_chosen() -> None:
-    """An operator may want the app's tracer to record."""
-    assert TraceIds(os.urandom, flags=SAMPLED).trace_of(None)[0].endswith(b"-01")
+def test_what_is_made_is_not_sampled() -> None:
+    """We record nothing."""
+    assert TraceIds(os.urandom).trace_of(None)[0].endswith(b"-00")
 
 
 @given(

@@ -74,7 +74,7 @@ async def _use(upstream: Upstream) -> Answer:
     """One whole exchange."""
     answer = Answer()
     upstream.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"GET", answer)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not upstream.decoder.buffered_bytes:
             await asyncio.sleep(0.001)
     while upstream.decoder.next_event() is not None:
@@ -83,7 +83,7 @@ async def _use(upstream: Upstream) -> Answer:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -214,7 +214,7 @@ async def test_watch(tmp_path: Path) -> None:
     watched.store.subscribe(lambda _identity: taken.set())
     task = asyncio.get_running_loop().create_task(watched.source.watch())
     write_svid(tmp_path, CA.svid(URI), CA)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await taken.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -67,7 +67,7 @@ class Followed:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until it holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not condition():
                 await asyncio.sleep(0.005)
 

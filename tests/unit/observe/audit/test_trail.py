@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.audit import KEY, RECORD, SIGNER, lines, read_again, whole
+from support.prometheus import exposed
 from support.sidecar import wait_until
 
 from proxy.errors import ConfigInvalid
@@ -21,9 +22,9 @@ def trail(path: Path, metrics: Metrics | None = None, **settings: Any) -> Trail:
     return Trail(AuditSettings(file=path, **settings), lambda: SIGNER, metrics or Metrics("0", "orders"), "0a0b0c0d")
 
 
-def exposed(metrics: Metrics, name: str) -> float:
+def sample(metrics: Metrics, name: str) -> float:
     """The sample of a metric without labels."""
-    text = metrics.expose("")[1].decode()
+    text = exposed(metrics)[1].decode()
     return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
 
 
@@ -43,16 +44,16 @@ def test_what_is_put_is_written(tmp_path: Path) -> None:
     for _ in range(5):
         made.put(RECORD)
     until = time.monotonic() + 5
-    while exposed(metrics, "svidecar_audit_lines") < 7 and time.monotonic() < until:
+    while sample(metrics, "svidecar_audit_lines") < 7 and time.monotonic() < until:
         time.sleep(0.01)
-    assert exposed(metrics, "svidecar_audit_lines") == 7
+    assert sample(metrics, "svidecar_audit_lines") == 7
     for _ in range(500):
         made.put(RECORD)
     made.close()
     outcome = read_again(tmp_path / "a.log", chain=chain_of(tmp_path / "a.log"))
     assert whole(outcome)
     assert outcome.kinds["request"] == 506
-    assert exposed(metrics, "svidecar_audit_dropped_total") == 0
+    assert sample(metrics, "svidecar_audit_dropped_total") == 0
     assert not any(thread.name == "audit" for thread in threading.enumerate())
 
 
@@ -69,7 +70,7 @@ def test_the_queue_has_a_limit(tmp_path: Path) -> None:
         outcome = read_again(path, chain=chain_of(path))
         assert whole(outcome)
         assert (outcome.kinds["request"], outcome.dropped) == (16, extra)
-        assert exposed(metrics, "svidecar_audit_dropped_total") == extra
+        assert sample(metrics, "svidecar_audit_dropped_total") == extra
 
 
 def test_what_is_allowed_may_be_sampled(tmp_path: Path) -> None:
@@ -150,4 +151,4 @@ def test_none_is_none() -> None:
     """Without a file there is no audit, and nothing of it in the metrics."""
     metrics = Metrics("0", "orders")
     assert open_audit(AuditSettings(), lambda: None, metrics) is None
-    assert "\nsvidecar_audit" not in metrics.expose("")[1].decode()
+    assert "\nsvidecar_audit" not in exposed(metrics)[1].decode()
