@@ -31,14 +31,14 @@ def reload(sidecar: Sidecar, config_path: Path) -> None:
         _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
         return
     try:
-        sidecar.raw.take(settings.tcp, sidecar.settings.identity.trust_domain)
+        sidecar.doors.raw.take(settings.tcp, sidecar.settings.identity.trust_domain)
     except ListenFailed as error:
-        sidecar.metrics.reload("failed").inc()
+        sidecar.foundation.metrics.reload("failed").inc()
         _log.error("reload of %s refused, the last good configuration stays: %s", config_path, error)
         return
-    sidecar.settings = dataclasses.replace(sidecar.settings, tcp=sidecar.raw.settings)
+    sidecar.settings = dataclasses.replace(sidecar.settings, tcp=sidecar.doors.raw.settings)
     others = {name: port for name, port in sidecar.ports.items() if not name.startswith("tcp")}
-    sidecar.ports = others | {name: listener.port for name, listener in sidecar.raw.named}
+    sidecar.ports = others | {name: listener.port for name, listener in sidecar.doors.raw.named}
     fixed = _changed(sidecar.settings, settings) - LIVE
     if sidecar.settings.tcp != settings.tcp:
         fixed.add("limits or timeouts of outbound.tcp")
