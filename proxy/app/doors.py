@@ -17,8 +17,9 @@ from proxy.flow.withdrawal import Withdrawal
 from proxy.net.lifetimes import Lifetimes
 from proxy.outside.authoriser import Authoriser
 from proxy.policy.compile import compile_destinations, compile_policy
+from proxy.policy.rules import Policy
 from proxy.policy.screen import Screen
-from proxy.policy.settings import DestinationSettings, PolicySettings, Protection
+from proxy.policy.settings import DestinationSettings, Protection
 from proxy.upstream.dial import Dialer
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.pool import Pool
@@ -127,11 +128,11 @@ class Doors:
 
     # ---- reload and end
 
-    def take_policy(self, policy: PolicySettings) -> None:
+    def take_policy(self, rules: Policy) -> None:
         """Judge by another policy, also whoever is connected."""
         if self.inbound_door is None:
             return
-        self.inbound_door.policy = compile_policy(policy, self._settings.tokens.audience)
+        self.inbound_door.policy = rules
         if self._foundation.store.current is not None:
             self.inbound_door.judge_anew(time.time())
 

@@ -39,6 +39,7 @@ from proxy.observe.lag import LoopLag
 from proxy.observe.revoked import RevocationMetrics
 from proxy.outside.make import make_authoriser
 from proxy.policy.revocation import Kind, Revoked
+from proxy.policy.rules import Policy
 from proxy.policy.settings import DestinationSettings, PolicySettings
 from proxy.revocation.revocations import Revocations
 from proxy.tokens.assertion import make_assertions
@@ -224,14 +225,17 @@ class Sidecar:
 
     # ---- reload and end
 
-    def take(self, policy: PolicySettings, destinations: tuple[DestinationSettings, ...]) -> None:
-        """Take another policy and other destinations; each connection is admitted anew, or ends with its answer."""
+    def take(self, policy: PolicySettings, destinations: tuple[DestinationSettings, ...], rules: Policy) -> None:
+        """Take another policy and other destinations; each connection is admitted anew, or ends with its answer.
+
+        ``rules`` are what ``policy`` compiles to.
+        """
         before = self.settings
         self.settings = replace(before, policy=policy, destinations=destinations)
         if self._callers is not None:
             self._callers.want(asks_of(self.settings))
         if policy != before.policy:
-            self.doors.take_policy(policy)
+            self.doors.take_policy(rules)
         if destinations != before.destinations:
             self.doors.take_destinations(destinations)
         self._announce()

@@ -20,7 +20,7 @@ from proxy.flow.listener import Listener
 from proxy.net.accept import ListenFailed
 from proxy.net.faults import on_fault
 from proxy.net.transport import new_loop
-from proxy.supervisor.reload import reload
+from proxy.supervisor.reload import Reloads
 
 _log = logging.getLogger("svidecar")
 
@@ -83,7 +83,7 @@ def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, a
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_end)
-    loop.add_signal_handler(signal.SIGHUP, lambda: reload(sidecar, config_path))
+    loop.add_signal_handler(signal.SIGHUP, Reloads(sidecar, config_path).ask)
     return end, end_now
 
 

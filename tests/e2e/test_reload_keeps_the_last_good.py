@@ -4,6 +4,7 @@ import contextlib
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -67,6 +68,27 @@ def app(mesh: Mesh) -> RawApp:
 def orders(mesh: Mesh, app: RawApp) -> Reloaded:
     """The sidecar."""
     return Reloaded(mesh, app)
+
+
+def test_nobody_waits_for_a_large_one(orders: Reloaded) -> None:
+    """While a thousand rules are read, requests are answered one after the other."""
+    wire = orders.inbound()
+    assert orders.asked(wire) == (200, "")
+    rule = '  - {{name: rule {0}, peers: [spiffe://example.org/w{0}], routes: [{{match: "GET /r{0}/{{id}}"}}]}}\n'
+    path = orders.mesh.config(
+        "orders", orders.body.replace("outbound:", "".join(map(rule.format, range(1000))) + "outbound:")
+    )
+    assert path.stat().st_size > 50_000
+    before, answers, longest_s = orders.reloads("ok"), 0, 0.0
+    orders.sidecar.signal(signal.SIGHUP)
+    began = time.monotonic()
+    while orders.reloads("ok") == before:
+        for _ in range(5):
+            asked_at = time.monotonic()
+            assert orders.asked(wire) == (200, "")
+            answers, longest_s = answers + 1, max(longest_s, time.monotonic() - asked_at)
+    assert answers >= 10
+    assert longest_s < (time.monotonic() - began) / 2
 
 
 def test_a_new_policy_holds_for_open_connections(orders: Reloaded) -> None:
