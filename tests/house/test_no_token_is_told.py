@@ -17,7 +17,7 @@ NOT_OURS = {
     "test_raw_tcp_serves_postgres_and_redis.py",
     "test_ext_authz_is_asked_as_envoy_asks.py",
 }
-"""They start a SPIRE, a PostgreSQL, a Redis or their clients, whose logs are their own."""
+"""They start a SPIRE, a PostgreSQL, a Redis, an Envoy or their clients, whose logs are their own."""
 
 
 def test_a_log_line_is_heard() -> None:
