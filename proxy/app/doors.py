@@ -120,6 +120,10 @@ class Doors:
         """Give whoever is connected to any of them."""
         return [connection for _, listener in self.listeners() for connection in listener.connections]
 
+    def open_connections(self) -> int:
+        """Count those of callers and those to destinations."""
+        return self.pools.open + sum(len(listener.connections) for _, listener in self.listeners())
+
     def judge_anew(self) -> None:
         """Other authorities, CRLs or revocations: whoever is believed no more is out, on either side."""
         if self.inbound_door is not None:

@@ -34,6 +34,7 @@ from proxy.identity.describe import held_as_data
 from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity
+from proxy.net.heap import Heap
 from proxy.observe.agent import AgentMetrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.revoked import RevocationMetrics
@@ -213,7 +214,9 @@ class Sidecar:
 
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""
+        heap = Heap()
         while True:
+            await heap.look(self.doors.open_connections())
             self._expiry.look(time.time())
             if (passages := self._transactions.passages) is not None:
                 passages.sweep(time.monotonic())

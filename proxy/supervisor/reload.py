@@ -4,7 +4,6 @@ A policy of 500 rules takes half a second to read and to compile. That is done i
 it; what is taken is taken by the loop, at once.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -19,6 +18,7 @@ from proxy.config.load import load
 from proxy.config.settings import SidecarSettings
 from proxy.errors import ConfigInvalid
 from proxy.net.accept import ListenFailed
+from proxy.net.aside import aside
 from proxy.policy.compile import compile_policy
 from proxy.policy.rules import Policy
 
@@ -65,7 +65,7 @@ class Reloads:
         sidecar = self._sidecar
         try:
             with _short_turns():
-                settings, rules = await asyncio.to_thread(_read, self._config_path, sidecar.settings.tokens.audience)
+                settings, rules = await aside(_read, self._config_path, sidecar.settings.tokens.audience)
             sidecar.doors.raw.take(settings.tcp, sidecar.settings.identity.trust_domain)
         except (ConfigInvalid, ListenFailed, OSError) as error:
             sidecar.foundation.metrics.reload("failed").inc()

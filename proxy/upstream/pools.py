@@ -21,6 +21,11 @@ class Pools:
             pool = self._pools[destination.name] = self._make(Endpoint.of(destination))
         return pool
 
+    @property
+    def open(self) -> int:
+        """How many connections are open or being opened."""
+        return sum(pool.ledger.open for pool in self._pools.values())
+
     def withdraw(self, known: Mapping[str, Endpoint]) -> None:
         """Nobody may go any more where no destination leads, or another one leads now."""
         gone = [name for name, pool in self._pools.items() if known.get(name) != pool.endpoint]

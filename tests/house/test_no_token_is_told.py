@@ -10,8 +10,14 @@ from support.tokens import TokenMint
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = TokenMint().token().decode()
 
-NOT_OURS = {"authorisers.py", "spire.py", "servers.py", "test_raw_tcp_serves_postgres_and_redis.py"}
-"""They start a SPIRE, a PostgreSQL, a Redis or their clients, whose logs are their own."""
+NOT_OURS = {
+    "authorisers.py",
+    "spire.py",
+    "servers.py",
+    "test_raw_tcp_serves_postgres_and_redis.py",
+    "test_ext_authz_is_asked_as_envoy_asks.py",
+}
+"""They start a SPIRE, a PostgreSQL, a Redis, an Envoy or their clients, whose logs are their own."""
 
 
 def test_a_log_line_is_heard() -> None:

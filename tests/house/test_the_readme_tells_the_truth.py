@@ -114,10 +114,10 @@ def test_the_example_is_a_configuration() -> None:
 
 def test_what_a_reload_takes() -> None:
     """The keys that change without a restart."""
-    assert {"policy", "destinations"} == LIVE
-    assert "`policy`, `allow_ambiguous` and `outbound.destinations`" in " ".join(
-        chapter("config/README.md", "Reload").split()
-    )
+    assert {"policy", "destinations", "tcp"} == LIVE
+    told = " ".join(chapter("config/README.md", "Reload").split())
+    assert "`policy`, `allow_ambiguous`, `outbound.destinations` (and `environment`) are taken" in told
+    assert "Ports of `outbound.tcp` come and go, and lead elsewhere" in told
 
 
 # ---- reasons, metrics, verbs
