@@ -222,7 +222,7 @@ def test_a_process_that_hangs_with_the_list(mesh: Mesh, processes: Processes, ap
         fcntl.flock(held, fcntl.LOCK_EX)
         began = time.monotonic()
         assert processes.pay(processes.one, "t1") == (503, "sibling_unavailable")
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 0.3 <= time.monotonic() - began < 10
         with mesh.connect(processes.one.ports["inbound"]) as wire:
             assert wire.ask("GET", "/free", mesh.bearer(txn="t1")).status == 200
             wire.send(request("POST", "/pay", mesh.bearer(txn="t1", scope="orders.write")))
