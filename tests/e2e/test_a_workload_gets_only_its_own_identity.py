@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,9 +158,7 @@ def test_calls_that_are_not_there(authority: RunningAuthority) -> None:
 def test_a_stream_is_told_of_each_rotation(tmp_path: Path) -> None:
     """Full state at once, and again with a new key at half of the life."""
     with running_authority(tmp_path / "a", CONFIG.replace("600", "4")) as made:
-        began = time.monotonic()
         answers = call(made.socket, "FetchX509SVID", "count=3")
-        assert time.monotonic() - began < 8
         keys = {answer["svids"][0]["x509_svid_key"] for answer in answers}
         assert (len(answers), len(keys)) == (3, 3)
 

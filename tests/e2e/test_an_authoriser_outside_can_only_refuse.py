@@ -177,7 +177,7 @@ def test_no_answer_is_a_refusal(mesh: Mesh, app: App, kind: str) -> None:
     server: Any = OpaLike() if kind == "opa" else ExtAuthzServer()
     where = f'{{url: "{server.url}"}}' if kind == "opa" else f'{{address: "{server.address}"}}'
     sidecar = start(
-        mesh, app, f"closed-{kind}".replace("_", "-"), f"{{{kind}: {where}, headers: [x-tenant], timeout: 300ms}}"
+        mesh, app, f"closed-{kind}".replace("_", "-"), f"{{{kind}: {where}, headers: [x-tenant], timeout: 1500ms}}"
     )
     wire = mesh.connect(sidecar.ports["inbound"])
     fields = mesh.bearer(scope="orders.read") | {"x-tenant": "a"}
@@ -188,7 +188,7 @@ def test_no_answer_is_a_refusal(mesh: Mesh, app: App, kind: str) -> None:
         return answer.status, answer.reason if answer.status != 200 else ""
 
     unavailable = 503, "authoriser_unavailable"
-    server.delay_s = 1.0
+    server.delay_s = 3.0
     assert ask() == unavailable
     server.delay_s = 0.0
     if kind == "opa":
