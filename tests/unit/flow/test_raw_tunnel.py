@@ -190,3 +190,15 @@ async def test_a_reset_is_passed_on(ends: Ends) -> None:
     ends.app.close()
     await asyncio.sleep(0.01)
     assert (ends.near.hung_up, ends.near.aborted) == (0, 1)
+
+
+async def test_a_lower_limit_than_was_carried(ends: Ends) -> None:
+    """Not a byte more, in either direction."""
+    tunnel = ends.tunnel(max_bytes=100)
+    tunnel.to_client(b"x" * 10)
+    tunnel.restrict(NEVER, 5)
+    tunnel.to_client(b"abcdefgh")
+    await ends.settle()
+    assert ends.near.sent == b"x" * 10
+    assert tunnel.failure is not None
+    assert tunnel.failure.reason == "bytes_spent"
