@@ -383,10 +383,17 @@ def test_what_the_callers_sidecar_knows_is_revoked_ends_its_tunnel(mesh: Mesh, p
 @pytest.mark.parametrize("scope", ["db.query", "db.admin", "orders.read", None])
 @pytest.mark.parametrize("peer", ["edge", "shop"])
 def test_explain_says_the_same(
-    mesh: Mesh, path: Path, capsys: pytest.CaptureFixture[str], authority: str, scope: str | None, peer: str
+    mesh: Mesh,
+    path: Path,
+    app: RawApp,
+    capsys: pytest.CaptureFixture[str],
+    authority: str,
+    scope: str | None,
+    peer: str,
 ) -> None:
     """Of each tunnel, what the sidecar before the app does with it."""
     mesh.svid("shop")
+    mesh.config("db", inbound(app.port))  # that of the sidecar before the app; others here have written theirs over it
     claims = mesh.folder / "claims.json"
     claims.write_text(json.dumps({"sub": "alice", "scope": scope}))
     words = ["--config", str(mesh.folder / "db.yaml"), "--peer", f"spiffe://example.org/{peer}", "--host", authority]
