@@ -1,7 +1,7 @@
 """Reading the YAML again while serving: what may change is swapped whole, what may not is said, the rest stays.
 
-A policy of 500 rules takes about a second to read and to compile. That is done in a thread, so that no request waits for
-it; what is taken is taken by the loop, at once.
+A policy of 500 rules takes about a second to read and to compile. That is done in a thread, so that no request waits
+for it; what is taken is taken by the loop, at once.
 """
 
 import contextlib
