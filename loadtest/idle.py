@@ -22,6 +22,7 @@ class Idle:
     open: int
     rss_mb: float
     pss_mb: float
+    anonymous_mb: float
     ingress_ms_each: float
 
     @property
@@ -42,7 +43,14 @@ async def _hold(pair: Running, connections: int) -> Idle:
         await asyncio.sleep(SETTLE_S)
         held = kernel.memory(pair.ingress.pid)
         still = sum(one.good and not one.reader.at_eof() for one in held_open)
-        return Idle(connections=connections, open=still, rss_mb=held.rss, pss_mb=held.pss, ingress_ms_each=each * 1e3)
+        return Idle(
+            connections=connections,
+            open=still,
+            rss_mb=held.rss,
+            pss_mb=held.pss,
+            anonymous_mb=held.anonymous,
+            ingress_ms_each=each * 1e3,
+        )
 
 
 OPEN_ERRORS = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)

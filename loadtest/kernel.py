@@ -7,7 +7,7 @@ for every contender alike.
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -18,11 +18,15 @@ PEAK_RESET = "5"  # written to clear_refs: VmHWM starts again from VmRSS
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes (10^6). ``pss`` shares common pages out, so that a parent and its worker are not counted twice."""
+    """Megabytes (10^6). ``pss`` shares common pages out, so that a parent and its worker are not counted twice.
+
+    ``anonymous`` is the part of ``rss`` that is nobody else's and in no file: it cannot be let go of.
+    """
 
     rss: float
     peak: float
     pss: float
+    anonymous: float
 
 
 def session(leader: int) -> list[int]:
@@ -54,9 +58,9 @@ def cpu_s(leader: int) -> float:
 
 
 def memory(leader: int) -> Memory:
-    """Resident, peak and proportional memory, summed over the session of ``leader``."""
+    """Resident, peak, proportional and anonymous memory, summed over the session of ``leader``."""
     each = [_memory(PROC / str(pid)) for pid in session(leader)]
-    return Memory(sum(m.rss for m in each), sum(m.peak for m in each), sum(m.pss for m in each))
+    return Memory(*(sum(parts) for parts in zip(*map(astuple, each), strict=True))) if each else Memory(0, 0, 0, 0)
 
 
 def reset_peak(leader: int) -> None:
@@ -68,7 +72,8 @@ def reset_peak(leader: int) -> None:
 def _memory(process: Path) -> Memory:
     status = (process / "status").read_text().splitlines()
     smaps = (process / "smaps_rollup").read_text().splitlines()
-    return Memory(megabytes(status, "VmRSS"), megabytes(status, "VmHWM"), megabytes(smaps, "Pss"))
+    of_status = {name: megabytes(status, name) for name in ("VmRSS", "VmHWM", "RssAnon")}
+    return Memory(of_status["VmRSS"], of_status["VmHWM"], megabytes(smaps, "Pss"), of_status["RssAnon"])
 
 
 def megabytes(lines: Iterable[str], name: str) -> float:

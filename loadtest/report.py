@@ -66,6 +66,7 @@ def figures(results: Results) -> dict[str, dict[str, Any]]:
         measures[f"{scenario}.cpu_us"] = of.rate_cpu_us(scenario)
         measures |= {f"{scenario}.{each}_ms": of.at_rate(scenario, each) for each in PERCENTILES}
     measures |= {"rest_mb": of.rest_mb, "loaded_mb": of.loaded_mb, "idle_mb": of.idle_mb}
+    measures |= {"idle_anonymous_mb": of.idle_anonymous_mb}
     measures |= {"handshake_ms": of.handshake_ms, "stream_cpu_s_per_gb": of.stream_cpu}
     return {name: _figures(results, name, measures) for name in results.contenders}
 

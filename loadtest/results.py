@@ -177,6 +177,11 @@ def idle_mb(turn: Turn) -> float | None:
     return None if turn.idle is None or turn.idle.bad else turn.idle.rss_mb
 
 
+def idle_anonymous_mb(turn: Turn) -> float | None:
+    """The part of it that is in no file."""
+    return None if turn.idle is None or turn.idle.bad else turn.idle.anonymous_mb
+
+
 def handshake_ms(turn: Turn) -> float | None:
     """CPU of the ingress for a new connection and its only request, in milliseconds."""
     return None if turn.handshakes is None or turn.handshakes.bad else turn.handshakes.ingress_ms_each

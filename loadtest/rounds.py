@@ -29,7 +29,7 @@ from loadtest.tokens import TokenFiles
 APART = frozenset({"streams", "stall", "idle-1000"})
 """Scenarios with processes of their own: what other loads left in memory would be counted, or would hide something."""
 STREAM_TIMES = 5  # large bodies on each connection: 0.2 GB each way, a round
-SETTLE_S = 1.0
+SETTLE_S = 4.0  # svidecar lets go of what only its start needed a second or two after it is ready
 ROOM = 0.8  # of what a contender can do: at a higher fixed rate its queue, not its work, would be measured
 SLOW_RATE = 1000.0
 STEP = 100.0  # what half of saturation is rounded to

@@ -35,6 +35,7 @@ from proxy.identity.sources.choose import choose_source
 from proxy.identity.sources.source import IdentitySource, Told
 from proxy.identity.store import Identity
 from proxy.net.heap import Heap
+from proxy.net.pages import FilePages
 from proxy.observe.agent import AgentMetrics
 from proxy.observe.lag import LoopLag
 from proxy.observe.revoked import RevocationMetrics
@@ -214,9 +215,11 @@ class Sidecar:
 
     async def _look_after(self) -> None:
         """Keep what operators see true while nothing else happens."""
-        heap = Heap()
+        heap, pages = Heap(), FilePages()
         while True:
             await heap.look(self.doors.open_connections())
+            if self.health.ready:
+                await pages.look()
             self._expiry.look(time.time())
             if (passages := self._transactions.passages) is not None:
                 passages.sweep(time.monotonic())

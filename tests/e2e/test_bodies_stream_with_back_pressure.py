@@ -71,8 +71,8 @@ def chain(mesh: Mesh, app: RawApp) -> dict[str, Sidecar]:
     return {"edge": edge, "orders": orders}
 
 
-def _resident(chain: dict[str, Sidecar]) -> dict[str, int]:
-    return {name: sidecar.resident_bytes for name, sidecar in chain.items()}
+def _held(chain: dict[str, Sidecar]) -> dict[str, int]:
+    return {name: sidecar.anonymous_bytes for name, sidecar in chain.items()}
 
 
 def _stands_still(number: object, name: str) -> None:
@@ -90,18 +90,18 @@ def _stands_still(number: object, name: str) -> None:
 def test_a_slow_reader_slows_the_app(mesh: Mesh, chain: dict[str, Sidecar], bodies: Bodies, target: str) -> None:
     """The app is stopped after a few MiB, and sends the rest when the reader reads on; nothing is lost."""
     wire = mesh.plain(chain["edge"].ports["outbound"])
-    before = _resident(chain)
+    before = _held(chain)
     bodies.sent = 0
     wire.send(f"GET {target} HTTP/1.1\r\nHost: orders\r\nTxn-Token: {mesh.bearer()['Txn-Token']}\r\n\r\n".encode())
     wait_until(lambda: bodies.sent > 0, "the app sends")
     _stands_still(bodies, "sent")
     assert bodies.sent < SIZE, "what the kernel holds on three hops is less than that"
-    grown = {name: now - before[name] for name, now in _resident(chain).items()}
+    grown = {name: now - before[name] for name, now in _held(chain).items()}
     assert max(grown.values()) < BOUND, grown
     body = wire.reply().body
     assert len(body) == SIZE
     assert body == PIECE * (SIZE // len(PIECE))
-    grown = {name: now - before[name] for name, now in _resident(chain).items()}
+    grown = {name: now - before[name] for name, now in _held(chain).items()}
     assert max(grown.values()) < BOUND, grown
 
 
@@ -111,7 +111,7 @@ def test_a_slow_app_slows_the_sender(mesh: Mesh, chain: dict[str, Sidecar], bodi
     bodies.go.clear()
     bodies.taken = 0
     wire = mesh.plain(chain["edge"].ports["outbound"])
-    before = _resident(chain)
+    before = _held(chain)
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {SIZE}"
     wire.send(
         f"POST /any/1 HTTP/1.1\r\nHost: orders\r\nTxn-Token: {mesh.bearer()['Txn-Token']}\r\n{framing}\r\n\r\n".encode()
@@ -119,13 +119,13 @@ def test_a_slow_app_slows_the_sender(mesh: Mesh, chain: dict[str, Sidecar], bodi
     progress = _Upload(wire.sock, chunked=chunked)
     _stands_still(progress, "sent")
     assert progress.sent < SIZE
-    grown = {name: now - before[name] for name, now in _resident(chain).items()}
+    grown = {name: now - before[name] for name, now in _held(chain).items()}
     assert max(grown.values()) < BOUND, grown
     bodies.go.set()
     assert wire.reply().status == 200
     progress.join()
     assert progress.sent == SIZE
-    grown = {name: now - before[name] for name, now in _resident(chain).items()}
+    grown = {name: now - before[name] for name, now in _held(chain).items()}
     assert max(grown.values()) < BOUND, grown
 
 
@@ -153,7 +153,7 @@ def test_who_pipelines_and_does_not_read_is_held_back(mesh: Mesh, chain: dict[st
     edge = chain["edge"]
     wire = mesh.plain(edge.ports["outbound"])
     wire.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    before = edge.resident_bytes
+    before = edge.anonymous_bytes
     burst = b"GET /x HTTP/1.1\r\nHost: unknown\r\n\r\n" * 1000
     wire.sock.settimeout(0.5)
     sent = 0
@@ -164,7 +164,7 @@ def test_who_pipelines_and_does_not_read_is_held_back(mesh: Mesh, chain: dict[st
     except TimeoutError:
         pass
     assert sent < 400, "it took every request, though no answer was read"
-    assert edge.resident_bytes - before < BOUND
+    assert edge.anonymous_bytes - before < BOUND
     wire.sock.settimeout(10)
     for _ in range(1000):
         assert wire.reply().reason == "destination_unknown"

@@ -29,6 +29,10 @@ def load(us: float, *, errors: Mapping[str, int] | None = None, load_core: float
     return Saturation(slices=(one,))
 
 
+def _idle(mb: float) -> Idle:
+    return Idle(connections=1000, open=1000, rss_mb=mb, pss_mb=mb, anonymous_mb=mb, ingress_ms_each=2.0)
+
+
 def rate(p99: float, *, us: float = 100.0, errors: Mapping[str, int] | None = None) -> FixedRate:
     """A second at 1000 requests/s with this p99, and every other percentile a step away from it."""
     steps = {name: p99 * (number + 1) / 4 for number, name in enumerate(PERCENTILES)}
@@ -69,7 +73,7 @@ def whole() -> Results:
                     rest=REST if us else {},
                     loads={"one-token": load(us * number), "new-token": load(us * 2), "connections-16": load(us)},
                     rates={"rate-1000": rate(1 + us / 100, us=us), "rate-half": rate(1 + us / 50, us=us)},
-                    idle=Idle(connections=1000, open=1000, rss_mb=us, pss_mb=us, ingress_ms_each=2.0) if us else None,
+                    idle=_idle(us) if us else None,
                     phases={"rate-1000": {"overhead, inbound": Histogram((1e-5, 1e-4, float("inf")), (50, 100, 100))}}
                     if name == "svidecar"
                     else {},

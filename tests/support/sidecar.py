@@ -170,10 +170,18 @@ class Sidecar:
     # ---- what the kernel says of it
 
     @property
-    def resident_bytes(self) -> int:
-        """Its resident memory."""
+    def anonymous_bytes(self) -> int:
+        """Its resident memory that is in no file: what it holds, and not which code it has run lately."""
+        return self._memory_bytes("RssAnon")
+
+    @property
+    def file_bytes(self) -> int:
+        """Its resident pages of files."""
+        return self._memory_bytes("RssFile")
+
+    def _memory_bytes(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found = re.search(rf"{name}:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024
 
