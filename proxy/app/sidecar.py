@@ -17,6 +17,7 @@ from proxy.admin.overview import names_in, overview
 from proxy.admin.ports import AdminPorts
 from proxy.admin.server import AdminHandlers
 from proxy.admin.standing import Standing
+from proxy.admin.tap_path import tap_path
 from proxy.app.doors import Doors
 from proxy.app.foundation import Foundation
 from proxy.config.asks import asks_of
@@ -163,7 +164,7 @@ class Sidecar:
             names=lambda: names_in(self.settings.policy, self.settings.destinations),
             drain=self.end_wanted.set,
             identity=lambda: held_as_data(self.foundation.store, self.source.trouble),
-            added=self._revocations.paths,
+            added=self._revocations.paths | tap_path(self.foundation.access_log.tap, self.settings.service),
         )
 
     def _sections(self) -> dict[str, list[tuple[str, str]]]:
@@ -258,6 +259,7 @@ class Sidecar:
     async def close(self) -> None:
         """End everything now."""
         self.doors.close()
+        self.foundation.access_log.tap.close()
         await self._admin_ports.close()
         self._lag.close()
         await self.keys.close()

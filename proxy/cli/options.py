@@ -3,10 +3,13 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from proxy.cli import verbs
 from proxy.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 Verb: TypeAlias = Callable[[argparse.Namespace], int]
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse gives it no name
@@ -56,6 +59,8 @@ def parser() -> Parser:
     _audit_entry(among)
     _policy_entry(among)
     _wait_entry(among)
+    _drain_entry(among)
+    _tap_entry(among)
     _identity_entry(among)
     _token_entries(among)
     _json_option(_entry(among, "version", verbs.version, "say which svidecar this is"))
@@ -150,6 +155,48 @@ def _wait_entry(among: Verbs) -> None:
     wait = _entry(among, "wait", verbs.wait, "come back when a sidecar is ready")
     wait.add_argument("--url", metavar="URL", help="its readiness (default: http://127.0.0.1:15021/healthz/ready)")
     wait.add_argument("--timeout", metavar="SECONDS", help="how long to wait; 0 looks once (default: 60)")
+
+
+def _drain_entry(among: Verbs) -> None:
+    drain = _entry(among, "drain", verbs.drain, "let a sidecar on this machine end in good order")
+    drain.add_argument("--url", type=_url, default=_ADMIN + "/drain", metavar="URL", help="(default: %(default)s)")
+    drain.add_argument(
+        "--timeout", type=_seconds, default=0.0, metavar="SECONDS", help="wait for its end for so long (default: not)"
+    )
+
+
+def _tap_entry(among: Verbs) -> None:
+    tap = _entry(among, "tap", verbs.tap, "watch what a sidecar on this machine decides, as it decides it")
+    tap.add_argument("--url", type=_url, default=_ADMIN + "/tap", metavar="URL", help="(default: %(default)s)")
+    tap.add_argument("--direction", choices=("inbound", "outbound"), help="only these")
+    tap.add_argument("--decision", choices=("allow", "deny", "error", "would_refuse"), help="only these")
+    tap.add_argument("--reason", metavar="R", help="only those with this reason, as in the metrics")
+    tap.add_argument("--rule", metavar="NAME", help="only those of this rule")
+    tap.add_argument("--peer", metavar="ID", help="only those of this SPIFFE ID")
+    tap.add_argument("--txn", metavar="T", help="only those of this transaction")
+    tap.add_argument("--count", type=_count, metavar="N", help="end after so many (default: at Ctrl-C)")
+    _json_option(tap)
+
+
+_ADMIN = "http://127.0.0.1:15000"
+
+
+def _url(raw: str) -> "SplitResult":
+    from proxy.admin.ask import http_url  # noqa: PLC0415 - an HTTP client, for the verbs that ask
+
+    return http_url(raw)
+
+
+def _seconds(raw: str) -> float:
+    from proxy.admin.ask import seconds  # noqa: PLC0415
+
+    return seconds(raw)
+
+
+def _count(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) == 0:
+        raise argparse.ArgumentTypeError("must be a count, from 1 on")
+    return int(raw)
 
 
 def _identity_entry(among: Verbs) -> None:

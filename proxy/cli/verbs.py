@@ -117,6 +117,18 @@ def wait(options: argparse.Namespace) -> int:
     return main([f"{name}={value}" for name, value in given.items() if value is not None])
 
 
+def drain(options: argparse.Namespace) -> int:
+    from proxy.admin.drain import main
+
+    return main(options)
+
+
+def tap(options: argparse.Namespace) -> int:
+    from proxy.admin.tap import main
+
+    return main(options)
+
+
 def audit_verify(options: argparse.Namespace) -> int:
     from proxy.admin.audit import main
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from proxy.identity.bundle import Bundles
+from proxy.identity.revocation import Revocations
 from proxy.identity.store import IdentityStore
 from proxy.identity.svid import X509Svid
 
@@ -31,13 +33,25 @@ def svid_as_data(svid: X509Svid, hint: str = "") -> dict[str, Any]:
 
 
 def bundles_as_data(bundles: Bundles) -> dict[str, Any]:
-    """Whom we trust: of each domain how many authorities, and when the last of them ends."""
+    """Whom we trust: of each domain how many authorities, when the last of them ends, and what they have taken back."""
     return {
         name: {
             "authorities": len(bundle.authorities),
             "not_after": _utc(max((a.not_valid_after_utc.timestamp() for a in bundle.authorities), default=0.0)),
+            "crls": _crls_as_data(bundle.revocations),
         }
         for name, bundle in sorted(bundles.items())
+    }
+
+
+def _crls_as_data(revocations: Revocations) -> dict[str, Any] | None:
+    """None where there are no lists. ``waiting`` are those whose signer nobody has shown yet."""
+    if not isfinite(revocations.grows_old_at):
+        return None
+    return {
+        "revoked": sum(map(len, revocations.serials.values())),
+        "waiting": len(revocations.waiting),
+        "next_update": _utc(revocations.grows_old_at),
     }
 
 
@@ -52,8 +66,19 @@ def as_lines(data: Mapping[str, Any], now: float) -> Iterator[str]:
     for name, bundle in data["bundles"].items():
         noun = "authority, which ends" if bundle["authorities"] == 1 else "authorities, the last of which ends"
         yield f"trusts {name}: {bundle['authorities']} {noun} {bundle['not_after']}"
+        yield from _crl_lines(bundle.get("crls"), now)
     if data.get("trouble"):
         yield f"no newer one comes: {data['trouble']}"
+
+
+def _crl_lines(crls: Mapping[str, Any] | None, now: float) -> Iterator[str]:
+    if crls is None:
+        return
+    noun = "certificate" if crls["revoked"] == 1 else "certificates"
+    yield f"  its CRLs name {crls['revoked']} {noun}; newer ones due {_left(crls['next_update'], now)}"
+    if crls["waiting"]:
+        noun = "CRL waits" if crls["waiting"] == 1 else "CRLs wait"
+        yield f"  {crls['waiting']} {noun} for a chain with the certificate of the signer"
 
 
 def _utc(seconds: float) -> str:

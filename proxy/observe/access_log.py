@@ -2,7 +2,7 @@
 
 It says who called whom in which transaction, and what was decided; never a token, a path or a subject. The hot path
 only appends to a queue; lines are made and written afterwards, a few at a time. A reader that is too slow costs
-lines, which are counted, and never a request.
+lines, which are counted, and never a request. Somebody may look on as well, log or not (``tap.py``).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from proxy.observe.catalog import METHODS, OTHER_METHOD, Decision, Direction
 from proxy.observe.cells import Counter
 from proxy.observe.settings import AccessLogSettings
 from proxy.observe.sink import PIPE_BUF, Sink
+from proxy.observe.tap import Tap
 
 MAX_QUEUED: Final = 4096
 """Records that wait: half a second at 8000 requests/s, and some 2 MB."""
@@ -114,6 +115,7 @@ class AccessLog:
         "_service",
         "_sink",
         "_warned",
+        "tap",
     )
 
     def __init__(
@@ -131,6 +133,7 @@ class AccessLog:
             raise ConfigInvalid(
                 f"access_log.path: the file cannot be opened for appending: {error.strerror}"
             ) from error
+        self.tap: Tap[AccessRecord] = Tap(loop)
         self._service = service
         self._loop = loop
         self._dropped = dropped
@@ -144,10 +147,12 @@ class AccessLog:
     @property
     def enabled(self) -> bool:
         """Whether records are wanted."""
-        return self._sink is not None
+        return self._sink is not None or self.tap.is_open
 
     def write(self, record: AccessRecord) -> None:
         """Queue it, or count it as dropped where too many wait."""
+        if self.tap.is_open:
+            self.tap.put(record)
         if self._sink is None:
             return
         if len(self._records) >= MAX_QUEUED:

@@ -4,16 +4,19 @@ import json
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
 from support.apps import RawApp, read_head
 from support.mesh import INBOUND, Mesh, mesh_in, outbound
-from support.sidecar import SOON_S, Sidecar, wait_until
+from support.sidecar import SOON_S, START_S, Sidecar, wait_until
 from support.wire import Truncated, Wire, request
 
 LONG = "shutdown: {grace: 20s, quiet: 0s}\n"
@@ -216,6 +219,26 @@ def test_drain_by_the_admin_port(mesh: Mesh, app: RawApp, slow: Slow) -> None:
     slow.release.set()
     assert wire.reply().closes
     assert orders.wait() == 0
+
+
+def test_drain_as_a_command(mesh: Mesh, app: RawApp, slow: Slow) -> None:
+    """`svidecar drain` returns at once; with a time it comes back when the sidecar has ended, or says that it has not."""
+    orders = _start(mesh, app)
+    wire = _ask_slowly(mesh, orders, slow)
+    command = [sys.executable, "-m", "proxy", "drain", "--url", f"http://127.0.0.1:{orders.ports['admin']}/drain"]
+    begun = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
+    assert (begun.returncode, begun.stdout, begun.stderr) == (0, "", "")
+    _wait_until_ending(orders)
+    early = subprocess.run([*command, "--timeout", "0.3"], capture_output=True, text=True, timeout=START_S, check=False)
+    assert (early.returncode, early.stderr) == (1, "it has not ended within 0.3 s, and goes on ending\n")
+    before = orders.connections("admin")
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(subprocess.run, [*command, "--timeout", "30"], timeout=START_S, check=False)
+        wait_until(lambda: orders.connections("admin") > before, "it has asked")
+        slow.release.set()
+        assert wire.reply().closes
+        assert orders.wait() == 0
+        assert waiting.result().returncode == 0
 
 
 def test_a_request_that_is_still_coming_is_taken(mesh: Mesh, app: RawApp, slow: Slow) -> None:

@@ -185,6 +185,12 @@ class Sidecar:
         assert found is not None
         return int(found[1]) * 1024
 
+    def connections(self, port: str) -> int:
+        """Connections to one of its ports that the kernel knows, open or ended within the last minute."""
+        end = f":{self.ports[port]:04X}"
+        with Path("/proc/net/tcp").open() as table:
+            return sum(any(address.endswith(end) for address in line.split()[1:3]) for line in table)
+
     @property
     def descriptors(self) -> int:
         """How many files and sockets it has open."""

@@ -15,6 +15,7 @@ from support.pki import Authority, der
 from support.ports import free_port
 
 OTHER = Authority.make("other.org")
+FILES = {"svid": "svid", "key": "svid_key", "bundle": "svid_bundle"}
 
 
 @pytest.fixture(name="mesh")
@@ -66,6 +67,21 @@ def test_of_a_sidecar_that_runs_and_of_its_files(mesh: Mesh) -> None:
     data = json.loads(out)
     assert data["source"] == "in the files; no sidecar answers"
     assert data["identities"][0]["spiffe_id"] == ORDERS
+    assert data["bundles"]["example.org"]["crls"] is None
+
+
+def test_of_crls(mesh: Mesh) -> None:
+    """How many certificates they name, when newer ones are due, and how many of them have no known signer yet."""
+    files = ", ".join(f"{name}: orders/{file}.pem" for name, file in FILES.items())
+    config = mesh.config("orders", INBOUND.format(app=1), identity=f"{{files: {{{files}, crl: crl.pem}}}}")
+    gone = [mesh.ca.svid("spiffe://example.org/gone").certificate for _ in range(2)]
+    (mesh.folder / "crl.pem").write_bytes(mesh.ca.crl(*gone) + OTHER.crl(gone[0]))
+    code, out, err = show("--config", str(config))
+    assert (code, err) == (0, "")
+    assert "    its CRLs name 2 certificates; newer ones due in 60 min\n" in out
+    assert "    1 CRL waits for a chain with the certificate of the signer\n" in out
+    data = json.loads(show("--config", str(config), "--json")[1])
+    assert data["bundles"]["example.org"]["crls"].items() >= {"revoked": 2, "waiting": 1}.items()
 
 
 def test_of_nothing(tmp_path: Path) -> None:

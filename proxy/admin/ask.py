@@ -1,0 +1,64 @@
+"""How a command asks a sidecar on this machine, with nothing but the standard library."""
+
+import argparse
+import http.client
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+MAX_TIMEOUT_S: Final = 86400
+_URL_FORM: Final = "must be http://host:port/path"
+
+
+class NoAnswer(Exception):
+    """Nobody answers there; the message says who was asked, and what came instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came, up to so many bytes."""
+
+    status: int
+    body: bytes
+
+
+def ask(url: SplitResult, timeout_s: float, *, method: str = "GET", max_bytes: int = 65536) -> Answer:
+    """Ask once. Raises NoAnswer."""
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
+    try:
+        target = urlunsplit(("", "", url.path or "/", url.query, ""))
+        connection.request(method, target, headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.read(max_bytes))
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswer(f"no answer from {url.netloc}: {clean(str(error) or type(error).__name__)}") from error
+    finally:
+        connection.close()
+
+
+def http_url(raw: str) -> SplitResult:
+    """Read an option that is a URL."""
+    try:
+        url = urlsplit(raw)
+        port = url.port  # raises where it is no port
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(_URL_FORM) from error
+    if url.scheme != "http" or not url.hostname or port == 0:
+        raise argparse.ArgumentTypeError(_URL_FORM)
+    return url
+
+
+def seconds(raw: str) -> float:
+    """Read an option that is a time."""
+    try:
+        value = float(raw)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= MAX_TIMEOUT_S:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 to {MAX_TIMEOUT_S}")
+    return value
+
+
+def clean(text: str) -> str:
+    """Keep a terminal from obeying what the other side wrote."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:500]

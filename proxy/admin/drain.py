@@ -1,0 +1,45 @@
+"""``svidecar drain``: let the sidecar on this machine end in good order, as SIGTERM does; wait for it if asked to.
+
+For whoever may not send a signal: a hook that runs before a pod ends, a script, another user. What ending means stands
+in ``supervisor/worker.py``.
+"""
+
+import argparse
+import sys
+import time
+from typing import Final
+
+from proxy.admin.ask import NoAnswer, ask
+
+DONE: Final = 0
+FAILED: Final = 1
+"""Exit codes; 2 is a command line that cannot be understood."""
+
+_ATTEMPT_S: Final = 2.0
+_PERIOD_S: Final = 0.1
+
+
+def main(options: argparse.Namespace) -> int:
+    """Begin it, and wait as long as the options say; give the exit code."""
+    url = options.url
+    try:
+        answer = ask(url, _ATTEMPT_S, method="POST")
+    except NoAnswer as error:
+        return _fail(f"{error}; is a sidecar running, and is this its admin.listen?")
+    if answer.status != 202:
+        return _fail(f"{url.netloc} does not drain, it answers {answer.status}: is this the admin.listen of a sidecar?")
+    until = time.monotonic() + options.timeout
+    while options.timeout:
+        try:
+            ask(url._replace(path="/healthz/live"), _ATTEMPT_S)
+        except NoAnswer:
+            return DONE
+        if time.monotonic() + _PERIOD_S > until:
+            return _fail(f"it has not ended within {options.timeout:g} s, and goes on ending")
+        time.sleep(_PERIOD_S)
+    return DONE
+
+
+def _fail(why: str) -> int:
+    sys.stderr.write(f"{why}\n")
+    return FAILED

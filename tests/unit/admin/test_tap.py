@@ -1,0 +1,165 @@
+"""``svidecar tap`` and ``svidecar drain`` before whatever may answer at that port."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from support.ports import refused_port
+
+from proxy.admin.tap import told
+from proxy.cli import main
+
+RECORD = {
+    "time": "2026-11-30T12:03:01.123Z",
+    "kind": "request",
+    "direction": "inbound",
+    "decision": "deny",
+    "reason": "scope_missing",
+    "rule": "edge may order",
+    "peer": "spiffe://example.org/edge",
+    "txn": "97053963",
+    "method": "POST",
+    "route": "/orders/{id}",
+    "status": 403,
+    "duration_s": 0.00042,
+    "overhead_s": 0.0004,
+}
+
+
+class Stranger:
+    """A server that answers what it is told, in turn, and notes what it was asked."""
+
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
+        self.asked: list[str] = []
+        left = list(answers)
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_POST(self) -> None:
+                self._answer()
+
+            def _answer(self) -> None:
+                asked.append(f"{self.command} {self.path}")
+                status, body = left.pop(0) if left else (500, b"")
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def url(self, path: str) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.server.server_port}{path}"
+
+    def close(self) -> None:
+        """End it."""
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def strangers() -> Iterator[list[Stranger]]:
+    """Those that are made, to be ended."""
+    made: list[Stranger] = []
+    yield made
+    for one in made:
+        one.close()
+
+
+def seen(number: int, *records: dict[str, Any], missed: int = 0) -> tuple[int, bytes]:
+    """What a sidecar answers."""
+    return 200, json.dumps({"next": number, "missed": missed, "records": records}).encode()
+
+
+def test_a_line_for_a_person() -> None:
+    """When, which way, what and why, who and what, how long; then by which rule, in which transaction."""
+    assert told(RECORD) == (
+        "12:03:01.123  inbound   deny   403  scope_missing  spiffe://example.org/edge  POST /orders/{id}  "
+        "0.42 ms (0.40 ours)  rule edge may order  txn 97053963"
+    )
+    connection = {"time": RECORD["time"], "kind": "connection", "direction": "inbound", "decision": "error"}
+    assert told(connection | {"reason": "handshake_failed"}) == (
+        "12:03:01.123  inbound   error  -  handshake_failed  the app  connection"
+    )
+
+
+def test_a_record_cannot_rule_the_terminal() -> None:
+    """A ``txn`` may be anything that a token service signs."""
+    assert "\x1b" not in told(RECORD | {"txn": "\x1b[2Jx\r\n"})
+
+
+def test_it_looks_on_from_where_it_was(strangers: list[Stranger], capsys: pytest.CaptureFixture[str]) -> None:
+    """Filters are exact; ``--count`` ends it; what was missed is said, not to the output."""
+    strangers.append(Stranger(seen(4), seen(6, RECORD, RECORD | {"reason": ""}, missed=3), seen(7, RECORD)))
+    url = strangers[0].url("/tap")
+    assert main(["tap", "--url", url, "--reason", "scope_missing", "--count", "2", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line) for line in printed.out.splitlines()] == [RECORD, RECORD]
+    assert printed.err == "3 came too fast and were missed\n"
+    assert strangers[0].asked == ["GET /tap", "GET /tap?after=4", "GET /tap?after=6"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, b"<html>"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"next": 1, "missed": 0, "records": [1]}'),
+        (200, b'{"next": "x", "missed": 0, "records": []}'),
+        (404, b'{"next": 1, "missed": 0, "records": []}'),
+        (200, b"[" * 100_000),
+    ],
+)
+def test_another_program_is_at_that_port(
+    answer: tuple[int, bytes], strangers: list[Stranger], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told in one line, with exit code 1."""
+    strangers.append(Stranger(answer, (answer[0], answer[1])))
+    assert main(["tap", "--url", strangers[0].url("/tap")]) == 1
+    assert main(["drain", "--url", strangers[0].url("/drain")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("is this the admin.listen of a sidecar?\n") == 2
+
+
+@pytest.mark.parametrize("verb", ["tap", "drain"])
+def test_nobody_answers(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names where it asked, and what to look at."""
+    with refused_port() as port:
+        assert main([verb, "--url", f"http://127.0.0.1:{port}/{verb}"]) == 1
+    assert f"no answer from 127.0.0.1:{port}" in (said := capsys.readouterr().err)
+    assert "is a sidecar running, and is this its admin.listen?" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tap", "--url", "127.0.0.1:15000"],
+        ["tap", "--url", "https://127.0.0.1:15000/tap"],
+        ["tap", "--count", "0"],
+        ["tap", "--count", "-1"],
+        ["tap", "--decision", "refuse"],
+        ["drain", "--timeout", "soon"],
+        ["drain", "--timeout", "-1"],
+    ],
+)
+def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and the option is named."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert words[1] in capsys.readouterr().err
