@@ -6,13 +6,15 @@ for every contender alike.
 """
 
 import contextlib
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 NS = 1e-9
 KIB_PER_MB = 1e6 / 1024
+LOOK_S = 0.03
 PEAK_RESET = "5"  # written to clear_refs: VmHWM starts again from VmRSS
 
 
@@ -61,6 +63,32 @@ def memory(leader: int) -> Memory:
     """Resident, peak, proportional and anonymous memory, summed over the session of ``leader``."""
     each = [_memory(PROC / str(pid)) for pid in session(leader)]
     return Memory(*(sum(parts) for parts in zip(*map(astuple, each), strict=True))) if each else Memory(0, 0, 0, 0)
+
+
+def anonymous_mb(leader: int) -> float:
+    """What the session of ``leader`` holds that is in no file, in MB: cheap enough to look often."""
+    return sum(megabytes((PROC / str(pid) / "status").read_text().splitlines(), "RssAnon") for pid in session(leader))
+
+
+@contextlib.contextmanager
+def anonymous_peaks(leaders: Mapping[str, int]) -> Iterator[dict[str, float]]:
+    """The most that each held of it, at a look every ``LOOK_S``; whole when the block has ended."""
+    peaks = {name: anonymous_mb(leader) for name, leader in leaders.items()}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            for name, leader in leaders.items():
+                with contextlib.suppress(OSError):
+                    peaks[name] = max(peaks[name], anonymous_mb(leader))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        over.set()
+        watcher.join()
 
 
 def reset_peak(leader: int) -> None:

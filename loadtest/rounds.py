@@ -195,7 +195,7 @@ def _streams(stage: Stage, names: Sequence[str], wanted: frozenset[str], found: 
     kinds = [*both * STREAM_TIMES]
     kinds += [streams.stalled_reader, streams.stalled_app] if "stall" in wanted else []
     with _all_up(stage, names) as pairs:
-        rest = {name: _rss(pair) for name, pair in pairs.items()}
+        rest = {name: _anonymous(pair) for name, pair in pairs.items()}
         for kind in both:  # so that connections, caches and code are as they will stay
             for name, pair in pairs.items():
                 kind(pair, rest[name])
@@ -225,6 +225,10 @@ def _all_up(stage: Stage, names: Sequence[str]) -> Iterator[dict[str, Running]]:
 
 def _rss(pair: Running) -> dict[str, float]:
     return {side: kernel.memory(process.pid).rss for side, process in pair.sides.items()}
+
+
+def _anonymous(pair: Running) -> dict[str, float]:
+    return {side: kernel.anonymous_mb(process.pid) for side, process in pair.sides.items()}
 
 
 def _phases(pair: Running) -> dict[str, Histogram]:

@@ -21,7 +21,10 @@ GB = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """Bytes moved and what each side used for them. Memory in MB: of the process at rest, and the peak on the way."""
+    """Bytes moved and what each side used for them. Memory in MB: in no file, at rest and at its peak on the way.
+
+    Which code a process has run lately says nothing of what it holds.
+    """
 
     kind: str
     bytes: int
@@ -43,7 +46,7 @@ class Stream:
 
     @property
     def above_rest_mb(self) -> dict[str, float]:
-        """How far memory rose above what the process holds at rest."""
+        """How far that memory rose above what the process holds at rest."""
         return {side: peak - self.rest_mb[side] for side, peak in self.peak_mb.items()}
 
 
@@ -115,11 +118,10 @@ def _fetch(connection: HTTPConnection, path: str, token: str, pause_s: float = 0
 
 
 def _measure(pair: Running, rest: dict[str, float], kind: str, one: Callable[[], int], bytes_each: int) -> Stream:
-    for process in pair.sides.values():
-        kernel.reset_peak(process.pid)
+    leaders = {side: process.pid for side, process in pair.sides.items()}
     cpu = {side: kernel.cpu_s(process.pid) for side, process in pair.sides.items()}
     began = time.monotonic()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with kernel.anonymous_peaks(leaders) as peaks, ThreadPoolExecutor(CONNECTIONS) as pool:
         moved = sum(pool.map(lambda _: _bytes_of(one), range(CONNECTIONS)))
     seconds = time.monotonic() - began
     return Stream(
@@ -129,7 +131,7 @@ def _measure(pair: Running, rest: dict[str, float], kind: str, one: Callable[[],
         seconds=seconds,
         cpu_s={side: kernel.cpu_s(process.pid) - cpu[side] for side, process in pair.sides.items()},
         rest_mb=rest,
-        peak_mb={side: kernel.memory(process.pid).peak for side, process in pair.sides.items()},
+        peak_mb=peaks,
     )
 
 

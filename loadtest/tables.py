@@ -180,7 +180,7 @@ def held(results: Results) -> Table:
         if any(cell != "-, -" for cell in cells):
             rows.append((name, *cells))
     note = "4 streams of 10 MB each way, and 4 of 64 MB whose reader, or app, does not read for 2 s."
-    return Table("Streams: peak of resident memory above rest, MB", rows, note)
+    return Table("Streams: peak of memory in no file above rest, MB", rows, note)
 
 
 def memory(results: Results) -> Table:

@@ -65,3 +65,32 @@ def test_cpu_time_is_that_of_the_whole_session() -> None:
         child.stdout.readline()
         assert 0.09 < kernel.cpu_s(child.pid) - before < 1
         child.communicate(b"\n")
+
+
+HOLD = """
+import sys, time
+print(0, flush=True)
+sys.stdin.readline()
+held = bytearray(b"x" * 30_000_000)
+time.sleep(0.5)
+del held
+print(1, flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_what_was_held_for_a_moment_is_seen() -> None:
+    """Though it is gone when the block ends; what is in a file, as most of a Python is, counts nowhere."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", HOLD], start_new_session=True, **pipes) as child:  # type: ignore[call-overload]
+        child.stdout.readline()
+        rest = kernel.anonymous_mb(child.pid)
+        assert rest == pytest.approx(kernel.memory(child.pid).anonymous, abs=0.5)
+        assert rest < kernel.memory(child.pid).rss
+        with kernel.anonymous_peaks({"it": child.pid}) as peaks:
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            child.stdout.readline()
+        assert peaks["it"] - rest > 25
+        assert kernel.anonymous_mb(child.pid) - rest < 5
+        child.stdin.write(b"\n")
