@@ -17,6 +17,10 @@ def guide(folder: Path, app: int, ports: Mapping[str, Mapping[str, int]]) -> str
         (f"""curl -d '{{"item": "book"}}' {_HOST}:{app}/orders""", "a POST through the chain"),
         (f"curl -H 'Host: orders' {_HOST}:{outbound}/orders/7", "as edge's app calls orders: through its sidecar"),
         (f"curl -i -H 'Host: payroll' {_HOST}:{outbound}/", "refused, and told why"),
+        (
+            f"svidecar tap --url {_HOST}:{ports['orders']['admin']}/tap",
+            "what orders decides meanwhile, as it decides it",
+        ),
     )
     return "\n".join(
         [
