@@ -19,7 +19,7 @@ def guide(folder: Path, app: int, ports: Mapping[str, Mapping[str, int]]) -> str
         (f"curl -i -H 'Host: payroll' {_HOST}:{outbound}/", "refused, and told why"),
         (
             f"svidecar tap --url {_HOST}:{ports['orders']['admin']}/tap",
-            "what orders decides meanwhile, as it decides it",
+            "what orders decides, as it decides it",
         ),
     )
     return "\n".join(
