@@ -14,6 +14,10 @@ class NoAnswer(Exception):
     """Nobody answers there; the message says who was asked, and what came instead."""
 
 
+class NobodyThere(NoAnswer):
+    """Nobody listens there: a program that only hangs, or has no room, does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came, up to so many bytes."""
@@ -23,15 +27,16 @@ class Answer:
 
 
 def ask(url: SplitResult, timeout_s: float, *, method: str = "GET", max_bytes: int = 65536) -> Answer:
-    """Ask once. Raises NoAnswer."""
+    """Ask once. Raises NoAnswer, and NobodyThere where nobody listens."""
     connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
     try:
         target = urlunsplit(("", "", url.path or "/", url.query, ""))
         connection.request(method, target, headers={"Accept": "application/json"})
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(max_bytes))
-    except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(f"no answer from {url.netloc}: {clean(str(error) or type(error).__name__)}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a name or path that cannot be sent
+        said = f"no answer from {url.netloc}: {clean(str(error) or type(error).__name__)}"
+        raise (NobodyThere if isinstance(error, ConnectionRefusedError) else NoAnswer)(said) from error
     finally:
         connection.close()
 
