@@ -48,7 +48,7 @@ def http_url(raw: str) -> SplitResult:
         port = url.port  # raises where it is no port
     except ValueError as error:
         raise argparse.ArgumentTypeError(_URL_FORM) from error
-    if url.scheme != "http" or not url.hostname or port == 0:
+    if url.scheme != "http" or not url.hostname or port == 0 or "@" in url.netloc:  # a password would be told, not sent
         raise argparse.ArgumentTypeError(_URL_FORM)
     return url
 

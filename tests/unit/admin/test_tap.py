@@ -218,6 +218,7 @@ def test_drain_waits_for_one_that_answers_no_more(closes: bool, capsys: pytest.C
     [
         ["tap", "--url", "127.0.0.1:15000"],
         ["tap", "--url", "https://127.0.0.1:15000/tap"],
+        ["tap", "--url", "http://user:hunter2@127.0.0.1:15000/tap"],
         ["tap", "--count", "0"],
         ["tap", "--count", "-1"],
         ["tap", "--decision", "refuse"],
@@ -230,4 +231,5 @@ def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
-    assert words[1] in capsys.readouterr().err
+    assert words[1] in (said := capsys.readouterr().err)
+    assert "hunter2" not in said
