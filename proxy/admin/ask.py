@@ -2,8 +2,10 @@
 
 import argparse
 import http.client
+import socket
 from dataclasses import dataclass
-from typing import Final
+from time import monotonic
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 MAX_TIMEOUT_S: Final = 86400
@@ -26,11 +28,26 @@ class Answer:
     body: bytes
 
 
+class _Hurried(socket.socket):
+    """One that waits until a moment, and not so long for each byte."""
+
+    until = 0.0
+
+    def recv_into(self, *args: Any, **named: Any) -> int:
+        self.settimeout(max(0.001, self.until - monotonic()))
+        return super().recv_into(*args, **named)
+
+
 def ask(url: SplitResult, timeout_s: float, *, method: str = "GET", max_bytes: int = 65536) -> Answer:
-    """Ask once. Raises NoAnswer, and NobodyThere where nobody listens."""
+    """Ask once; all of it takes ``timeout_s``. Raises NoAnswer, and NobodyThere where nobody listens."""
+    until = monotonic() + timeout_s
     connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=timeout_s)
     try:
         target = urlunsplit(("", "", url.path or "/", url.query, ""))
+        connection.connect()
+        connection.sock = hurried = _Hurried(fileno=connection.sock.detach())
+        hurried.until = until
+        hurried.settimeout(timeout_s)
         connection.request(method, target, headers={"Accept": "application/json"})
         answer = connection.getresponse()
         return Answer(answer.status, answer.read(max_bytes))

@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from support.ports import refused_port
 
+from proxy.admin.ask import NoAnswer, ask
 from proxy.admin.tap import told
 from proxy.cli import main
 
@@ -180,6 +182,28 @@ def test_a_url_that_cannot_be_asked(verb: str, url: str, capsys: pytest.CaptureF
     """A path that is not ASCII, a host that no name can be: told in one line."""
     assert main([verb, "--url", url]) == 1
     assert capsys.readouterr().err.startswith("no answer from ")
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 202 Accepted\r\n\r\n"])
+def test_an_answer_without_end(before: bytes) -> None:
+    """A byte now and then keeps nobody: the whole answer has so long, its head and its body."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(before)
+            while True:
+                connection.sendall(b"a")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(NoAnswer, match="timed out"):
+            ask(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}/drain"), 0.4)
+        assert 0.4 <= time.monotonic() - began < 2
+        thread.join()
 
 
 @pytest.mark.parametrize("closes", [True, False])
