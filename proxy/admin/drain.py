@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Final
 
-from proxy.admin.ask import NoAnswer, ask
+from proxy.admin.ask import NoAnswer, NobodyThere, ask
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -29,15 +29,15 @@ def main(options: argparse.Namespace) -> int:
     if answer.status != 202:
         return _fail(f"{url.netloc} does not drain, it answers {answer.status}: is this the admin.listen of a sidecar?")
     until = time.monotonic() + options.timeout
-    while options.timeout:
+    while (left_s := until - time.monotonic()) > 0:
         try:
-            ask(url._replace(path="/healthz/live"), _ATTEMPT_S)
-        except NoAnswer:
+            ask(url._replace(path="/healthz/live"), min(_ATTEMPT_S, left_s))
+        except NobodyThere:
             return DONE
-        if time.monotonic() + _PERIOD_S > until:
-            return _fail(f"it has not ended within {options.timeout:g} s, and goes on ending")
+        except NoAnswer:  # it is busy, or has no room: it has not ended
+            pass
         time.sleep(_PERIOD_S)
-    return DONE
+    return _fail(f"it has not ended within {options.timeout:g} s, and goes on ending") if options.timeout else DONE
 
 
 def _fail(why: str) -> int:

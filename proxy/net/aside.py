@@ -1,7 +1,8 @@
 """A thread for what is busy for milliseconds outside of the interpreter, and would hold the loop.
 
 The thread is made for the one call and ends with it. The loop's own executor is not used: under ``event_loop: asyncio``
-names are resolved in it, and some that hang would hold up whoever comes next.
+names are resolved in it, and some that hang would hold up whoever comes next. Where no thread can be had (a container
+has so many, and no more) the loop is held after all: a reload, or an SVID that is new, must not be lost for that.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     executor = ThreadPoolExecutor(1, "aside")
     try:
         doing = asyncio.wrap_future(executor.submit(work, *args, **kwargs))
+    except RuntimeError:  # "can't start new thread"
+        return work(*args, **kwargs)
     finally:
         executor.shutdown(wait=False)  # ends the thread when it is done
     return await doing

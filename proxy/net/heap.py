@@ -15,7 +15,7 @@ ENDED: Final = 100
 
 
 class Heap:
-    """``look`` now and then; ``trim`` gives memory back, in a thread."""
+    """``count`` often, ``look`` now and then; ``trim`` gives memory back, in a thread."""
 
     __slots__ = ("_most", "_trim")
 
@@ -23,9 +23,13 @@ class Heap:
         self._most = 0  # connections at once, since memory was given back
         self._trim = trim or give_back
 
+    def count(self, connections: int) -> None:
+        """Take how many there are now: a crowd that comes and goes between two looks leaves its memory as well."""
+        self._most = max(self._most, connections)
+
     async def look(self, connections: int) -> None:
         """Give memory back if there are many connections less than there were."""
-        self._most = max(self._most, connections)
+        self.count(connections)
         if self._most - connections >= ENDED:
             self._most = connections
             await aside(self._trim)

@@ -5,9 +5,9 @@ stay resident until the kernel is short of memory. 18 of 52 MB were that, and wi
 seen a quarter of them used. ``madvise(2)`` unmaps them. What is used again is mapped again from the page cache, 16
 pages at a fault; the rest the kernel may give to others at once.
 
-Only what would come back the same: private mappings of files that nobody may write to, without a page of our own. (What
-the dynamic linker has filled in is read-only too, and would be lost.) While a library is being loaded it stands in the
-list in parts, so a mapping must have been there at an earlier look as well.
+Only what would come back the same: private mappings of files that are read and not written, without a page of our own,
+be it in memory or out on swap. (What the dynamic linker has filled in is read-only too, and would be lost.) While a
+library is being loaded it stands in the list in parts, so a mapping must have been there at an earlier look as well.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -19,8 +19,13 @@ from proxy.net.aside import aside
 SMAPS: Final = Path("/proc/self/smaps")
 MADV_DONTNEED: Final = 4
 
+OWN: Final = frozenset({"Anonymous:", "Private_Hugetlb:", "Swap:"})
+"""What a mapping holds that is in no file. A page that is out on swap, or huge, does not count as anonymous."""
+
 Range = tuple[int, int]
 """The addresses of a mapping: its first, and the one behind its last."""
+
+Unmap = Callable[[Iterable[Range]], None]
 
 
 class FilePages:
@@ -28,8 +33,8 @@ class FilePages:
 
     __slots__ = ("_done", "_seen", "_smaps", "_unmap")
 
-    def __init__(self, unmap: Callable[[Iterable[Range]], None] | None = None, smaps: Path = SMAPS) -> None:
-        self._unmap = unmap or let_go
+    def __init__(self, unmap: Unmap | None = None, smaps: Path = SMAPS) -> None:
+        self._unmap = unmap
         self._smaps = smaps
         self._seen: set[Range] | None = None
         self._done = False
@@ -40,41 +45,58 @@ class FilePages:
             await aside(self._look)
 
     def _look(self) -> None:
-        clean = self._clean()
         if self._seen is None:
-            self._seen = clean
+            self._seen = self._clean()
             return
-        stable, self._seen, self._done = sorted(clean & self._seen), None, True
-        if stable:
-            self._unmap(stable)
+        unmap = self._unmap or unmapper()  # which loads code: before the look, so that little happens after it
+        stable = sorted(self._clean() & self._seen)
+        self._seen, self._done = None, True
+        if stable and unmap is not None:
+            unmap(stable)
 
     def _clean(self) -> set[Range]:
         try:
             with self._smaps.open(encoding="utf-8", errors="replace") as lines:
                 return set(clean_file_ranges(lines))
-        except OSError:  # no /proc, or not ours to read
+        except (OSError, ValueError):  # no /proc, or not ours to read; or a kernel that writes it otherwise
             return set()
 
 
 def clean_file_ranges(smaps: Iterable[str]) -> Iterator[Range]:
-    """Read ``/proc/PID/smaps`` (proc_pid_smaps(5)): the mappings whose pages are all the file's, and stay so."""
-    found: Range | None = None
+    """Read ``/proc/PID/smaps`` (proc_pid_smaps(5)): the mappings whose pages are all the file's, and stay so.
+
+    Raises:
+        ValueError: it is not as the kernel writes it.
+
+    """
+    found, told = None, 0
     for line in smaps:
         name, *rest = line.split(maxsplit=5)
         if not name.endswith(":"):  # 7f0c3000-7f0c5000 r-xp 00002000 08:01 1234  /usr/lib/libc.so.6
             permissions, _, _, inode, *_ = rest
             begin, _, end = name.partition("-")
-            clean = inode != "0" and permissions.endswith("p") and "w" not in permissions
-            found = (int(begin, 16), int(end, 16)) if clean else None
-        elif name == "Anonymous:" and rest[0] == "0" and found is not None:
-            yield found
+            clean = inode != "0" and permissions in ("r--p", "r-xp")
+            found, told = ((int(begin, 16), int(end, 16)) if clean else None), 0
+        elif name in OWN and found is not None:
+            told += 1
+            if rest[:1] != ["0"]:
+                found = None
+            elif told == len(OWN):
+                yield found
 
 
-def let_go(ranges: Iterable[Range]) -> None:
-    """Unmap the resident pages of these mappings; a range that the kernel refuses stays as it is."""
-    import ctypes  # noqa: PLC0415 - 0.4 MB, only where it gives back more
+def unmapper() -> Unmap | None:
+    """Give what unmaps resident pages of mappings; a range that the kernel refuses stays. None: there is no such."""
+    try:
+        import ctypes  # noqa: PLC0415 - 0.4 MB, only where it gives back more
 
-    madvise = ctypes.CDLL(None).madvise
+        madvise = ctypes.CDLL(None).madvise
+    except (ImportError, OSError, AttributeError):  # a Python without ctypes, a C library that cannot be asked
+        return None
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for begin, end in ranges:
-        madvise(begin, end - begin, MADV_DONTNEED)
+
+    def let_go(ranges: Iterable[Range]) -> None:
+        for begin, end in ranges:
+            madvise(begin, end - begin, MADV_DONTNEED)
+
+    return let_go

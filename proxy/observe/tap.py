@@ -25,22 +25,26 @@ LEFT_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Seen(Generic[R]):
-    """``records``, the oldest first; ``missed`` came before them and are gone. Look on from ``number``."""
+    """``records``, the oldest first; ``missed`` came before them and are gone. Look on from ``number``.
+
+    Nobody has counted those that came while nobody looked: then ``missed`` is None.
+    """
 
     number: int
-    missed: int
+    missed: int | None
     records: tuple[R, ...]
 
 
 class Tap(Generic[R]):
-    """``after`` looks; ``put`` only while it ``is_open``."""
+    """``after`` waits and looks; ``put`` only while it ``is_open``."""
 
-    __slots__ = ("_came", "_closed", "_left", "_loop", "_number", "_records", "is_open")
+    __slots__ = ("_began", "_came", "_closed", "_left", "_loop", "_number", "_records", "is_open")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.is_open = False
         self._loop = loop
-        self._number = 0  # of records, since the start
+        self._number = 0  # of records, since the start; one more each time that all have left, for what came then
+        self._began = 0  # the number when somebody began to look: what came before was not counted
         self._records: deque[R] = deque(maxlen=MAX_HELD)
         self._came = asyncio.Event()
         self._left: asyncio.TimerHandle | None = None
@@ -54,6 +58,10 @@ class Tap(Generic[R]):
 
     async def after(self, number: int | None, wait_s: float) -> Seen[R]:
         """Give what came after ``number``, or what comes from now on; wait for the first of it, but not for long."""
+        return self.look(await self.wait(number, wait_s))
+
+    async def wait(self, number: int | None, wait_s: float) -> int:
+        """Wait until there is something to see after ``number``, but not for long; give the number to look from."""
         self._somebody_looks()
         if number is None:
             number = self._number
@@ -67,10 +75,14 @@ class Tap(Generic[R]):
             except TimeoutError:
                 pass
             self._somebody_looks()
-        missed = max(0, self._number - len(self._records) - number)
-        begin = len(self._records) - (self._number - number - missed)
+        return number
+
+    def look(self, number: int) -> Seen[R]:
+        """Give what there is after ``number``, which ``wait`` gave."""
+        gone = max(0, self._number - len(self._records) - number)
+        begin = len(self._records) - (self._number - number - gone)
         records = tuple(islice(self._records, begin, begin + MAX_SEEN))
-        return Seen(number + missed + len(records), missed, records)
+        return Seen(number + gone + len(records), None if number < self._began else gone, records)
 
     def close(self) -> None:
         """Let nobody wait, now or later."""
@@ -89,5 +101,8 @@ class Tap(Generic[R]):
     def _nobody_looks(self) -> None:
         if self._left is not None:
             self._left.cancel()
+        if self.is_open and not self._closed:
+            self._number += 1
+            self._began = self._number
         self.is_open, self._left = False, None
         self._records.clear()

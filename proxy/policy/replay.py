@@ -2,18 +2,27 @@
 
 The audit holds who asked, with which token, for what; not headers, bodies, ``tctx`` and whatever else a condition may
 ask for. Where a rule that speaks of a request asks for something of that kind, it is not judged, and that is told:
-a verdict is never guessed.
+a verdict is never guessed. Of a tunnel that showed no token nothing is missing: no condition is asked of it.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.errors import AudienceBeyondGrant, PeerNotAllowed, ProxyError, ScopeBeyondGrant
+from proxy.errors import (
+    AudienceBeyondGrant,
+    BadHost,
+    DeniedByRule,
+    PeerNotAllowed,
+    ProxyError,
+    ScopeBeyondGrant,
+    TokenMissing,
+)
 from proxy.identity.peer import Peer
 from proxy.identity.spiffe_id import InvalidSpiffeId, SpiffeId
 from proxy.policy.binding import Undecided
 from proxy.policy.conditions import Condition, OfContext, OfHost, OfSubject
+from proxy.policy.connect import permit_tunnel, spelled
 from proxy.policy.grant import Grant, admit
 from proxy.policy.modes import let_pass
 from proxy.policy.rules import Policy
@@ -27,6 +36,11 @@ WOULD_REFUSE: Final = "would_refuse"
 
 STATE: Final = frozenset({"transaction_replayed", "grant_ended"})
 """Refusals that hang on what was before, which no policy tells."""
+
+_CONNECT: Final = b"CONNECT"
+
+_OF_NO_TOKEN: Final = frozenset({TokenMissing.reason, DeniedByRule.reason})
+"""Refusals of a tunnel without a token that are the policy's own."""
 
 _BEFORE_ANY_RULE: Final = (AudienceBeyondGrant, ScopeBeyondGrant)
 
@@ -48,7 +62,11 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """One request; ``token`` None for the admission of a connection. ``templated``: its path is that of its route."""
+    """One request or tunnel, or without a ``method`` the admission of a connection.
+
+    ``token`` None: none was shown, which may be right for a tunnel. ``target`` of a tunnel is in the one spelling.
+    ``templated``: its path is that of its route.
+    """
 
     n: int
     peer: Peer
@@ -82,16 +100,23 @@ def read_record(line: Mapping[str, Any], now: float) -> Recorded | None:
     if kind == "connection":
         is_admission = line.get("decision") in {ALLOW, WOULD_REFUSE} or reason == PeerNotAllowed.reason
         return Recorded(n=line["n"], peer=_peer(line), now=now) if is_admission else None
-    if "scope" not in line:  # refused before it was for the policy to judge
-        return None
+    method = str(line.get("method", "")).encode("ascii", "replace")
+    shows_token = "scope" in line
+    if not shows_token and not (method == _CONNECT and ("route" in line or reason in _OF_NO_TOKEN)):
+        return None  # refused before it was for the policy to judge
     target, templated = _target(line)
+    if method == _CONNECT:
+        try:
+            target, templated = spelled(target), False  # the route of a tunnel is its one destination
+        except BadHost:  # which no policy is asked about
+            return None
     return Recorded(
         n=line["n"],
         peer=_peer(line),
         now=now,
-        method=str(line.get("method", "")).encode("ascii", "replace"),
+        method=method,
         target=target,
-        token=_token(line),
+        token=_token(line) if shows_token else None,
         hides_subject="sub" not in line,
         templated=templated,
     )
@@ -108,9 +133,19 @@ def judge(policy: Policy, recorded: Recorded) -> Verdict:
         grant = admit(policy, recorded.peer, _FAR, recorded.now)
     except PeerNotAllowed as refusal:
         return Verdict(decision=DENY, reason=refusal.reason)
-    if recorded.token is None:
-        return Verdict(decision=WOULD_REFUSE, reason=grant.barred) if grant.barred else Verdict(decision=ALLOW)
-    return _judge_request(grant, recorded, recorded.token)
+    if recorded.token is not None:
+        return _judge_request(grant, recorded, recorded.token)
+    if recorded.method == _CONNECT:
+        return _judge_without_token(grant, recorded)
+    return Verdict(decision=WOULD_REFUSE, reason=grant.barred) if grant.barred else Verdict(decision=ALLOW)
+
+
+def _judge_without_token(grant: Grant, recorded: Recorded) -> Verdict:
+    try:
+        permit = permit_tunnel(grant, recorded.target, None, recorded.now)
+    except ProxyError as refusal:
+        return Verdict(decision=DENY, reason=refusal.reason)
+    return Verdict(decision=ALLOW, rule=permit.rule)
 
 
 def _judge_request(grant: Grant, recorded: Recorded, token: TxnToken) -> Verdict:

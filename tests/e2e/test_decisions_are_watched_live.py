@@ -4,7 +4,9 @@ import contextlib
 import http.client
 import json
 import queue
+import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +16,9 @@ import pytest
 from support.apps import App
 from support.mesh import EDGE, INBOUND, Mesh, orders_at, outbound
 from support.secrecy import listen_to
-from support.sidecar import Sidecar, wait_until
+from support.sidecar import SOON_S, Sidecar, wait_until
+
+from proxy.admin.tap_path import MAX_ONLOOKERS
 
 
 class Onlooker:
@@ -171,6 +175,20 @@ def test_a_web_page_and_a_stranger_learn_nothing(orders: Sidecar) -> None:
         answer = connection.getresponse()
         assert (answer.status, answer.getheader("Allow")) == (405, "GET")
         answer.read()
+
+
+def test_a_crowd_that_looks_on_leaves_room(mesh: Mesh, app: App) -> None:
+    """Every place of the admin port is asked for by somebody who looks on: it still hears who wants something else."""
+    orders = mesh.start("crowd", INBOUND.format(app=app.port), access_log="off")
+    with contextlib.ExitStack() as crowd, selectors.DefaultSelector() as answered:
+        for _ in range(256):
+            one = crowd.enter_context(socket.create_connection(("127.0.0.1", orders.ports["admin"]), timeout=20))
+            one.sendall(b"GET /tap HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answered.register(one, selectors.EVENT_READ)
+        wait_until(lambda: len(answered.select(0)) >= 256 - MAX_ONLOOKERS, "so many are told to come again", SOON_S)
+        assert orders.get("admin", "/healthz/live")[0] == 200
+        assert orders.post("/drain", {})[0] == 202
+        assert orders.wait(5) == 0
 
 
 def test_the_sidecar_ends_first(mesh: Mesh, app: App) -> None:

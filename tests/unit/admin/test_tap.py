@@ -1,14 +1,20 @@
 """``svidecar tap`` and ``svidecar drain`` before whatever may answer at that port."""
 
+import contextlib
+import itertools
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from support.ports import refused_port
 
+from proxy.admin.ask import NoAnswer, ask
 from proxy.admin.tap import told
 from proxy.cli import main
 
@@ -79,7 +85,7 @@ def strangers() -> Iterator[list[Stranger]]:
         one.close()
 
 
-def seen(number: int, *records: dict[str, Any], missed: int = 0) -> tuple[int, bytes]:
+def seen(number: int, *records: dict[str, Any], missed: int | None = 0) -> tuple[int, bytes]:
     """What a sidecar answers."""
     return 200, json.dumps({"next": number, "missed": missed, "records": records}).encode()
 
@@ -101,6 +107,29 @@ def test_a_record_cannot_rule_the_terminal() -> None:
     assert "\x1b" not in told(RECORD | {"txn": "\x1b[2Jx\r\n"})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {name: value}
+        for name in RECORD
+        for value in (None, 7, 10**400, "x", ["\x1b[2J"], {"a": 1}, True, float("inf"), float("nan"))
+    ],
+)
+def test_a_record_may_be_anything(changes: dict[str, Any]) -> None:
+    """Whoever answers at that port has written it: there is a line, without a control character."""
+    assert told(RECORD | changes).isprintable()
+
+
+def test_who_was_away_and_who_finds_no_room(strangers: list[Stranger], capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is told what it is."""
+    strangers.append(Stranger(seen(4), seen(6, RECORD, missed=None), (503, b"{}")))
+    assert main(["tap", "--url", strangers[0].url("/tap"), "--json"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "we were away for long, and what came meanwhile was missed",
+        f"127.0.0.1:{strangers[0].server.server_port} answers 503: as many look on as may; come again in ten seconds",
+    ]
+
+
 def test_it_looks_on_from_where_it_was(strangers: list[Stranger], capsys: pytest.CaptureFixture[str]) -> None:
     """Filters are exact; ``--count`` ends it; what was missed is said, not to the output."""
     strangers.append(Stranger(seen(4), seen(6, RECORD, RECORD | {"reason": ""}, missed=3), seen(7, RECORD)))
@@ -120,6 +149,8 @@ def test_it_looks_on_from_where_it_was(strangers: list[Stranger], capsys: pytest
         (200, b"{}"),
         (200, b'{"next": 1, "missed": 0, "records": [1]}'),
         (200, b'{"next": "x", "missed": 0, "records": []}'),
+        (200, b'{"next": Infinity, "missed": 0, "records": []}'),
+        (200, b'{"next": null, "missed": 0, "records": []}'),
         (404, b'{"next": 1, "missed": 0, "records": []}'),
         (200, b"[" * 100_000),
     ],
@@ -145,11 +176,73 @@ def test_nobody_answers(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "is a sidecar running, and is this its admin.listen?" in said
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/\u00fc", "http://a..b/"])
+@pytest.mark.parametrize("verb", ["tap", "drain"])
+def test_a_url_that_cannot_be_asked(verb: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A path that is not ASCII, a host that no name can be: told in one line."""
+    assert main([verb, "--url", url]) == 1
+    assert capsys.readouterr().err.startswith("no answer from ")
+
+
+@pytest.mark.parametrize("before", [b"", b"HTTP/1.1 202 Accepted\r\n\r\n"])
+def test_an_answer_without_end(before: bytes) -> None:
+    """A byte now and then keeps nobody: the whole answer has so long, its head and its body."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(before)
+            while True:
+                connection.sendall(b"a")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(NoAnswer, match="timed out"):
+            ask(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}/drain"), 0.4)
+        assert 0.4 <= time.monotonic() - began < 2
+        thread.join()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_drain_waits_for_one_that_answers_no_more(closes: bool, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: FBT001
+    """Silence, or an end without an answer, is not the end of the sidecar: its port is still there."""
+
+    def serve(listener: socket.socket, held: contextlib.ExitStack) -> None:
+        for number in itertools.count():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            if number == 0:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+            if number == 0 or closes:
+                connection.close()
+            else:
+                held.enter_context(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as held:
+        thread = threading.Thread(target=serve, args=(listener, held))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/drain"
+        began = time.monotonic()
+        assert main(["drain", "--url", url, "--timeout", "0.5"]) == 1
+        took_s = time.monotonic() - began
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert 0.5 <= took_s < 2
+    assert capsys.readouterr().err == "it has not ended within 0.5 s, and goes on ending\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["tap", "--url", "127.0.0.1:15000"],
         ["tap", "--url", "https://127.0.0.1:15000/tap"],
+        ["tap", "--url", "http://user:hunter2@127.0.0.1:15000/tap"],
         ["tap", "--count", "0"],
         ["tap", "--count", "-1"],
         ["tap", "--decision", "refuse"],
@@ -162,4 +255,5 @@ def test_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(words)
     assert ended.value.code == 2
-    assert words[1] in capsys.readouterr().err
+    assert words[1] in (said := capsys.readouterr().err)
+    assert "hunter2" not in said

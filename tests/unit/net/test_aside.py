@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,6 +39,26 @@ async def test_what_it_raises_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await aside(fail)
+
+
+@pytest.fixture
+def no_threads() -> Iterator[None]:
+    """A process in which no thread can be started: the kernel has no room for its stack."""
+    threading.stack_size(1 << 46)
+    yield
+    threading.stack_size(0)
+
+
+@pytest.mark.usefixtures("no_threads")
+async def test_where_no_thread_can_be_had() -> None:
+    """It is done all the same, once, and what it raises is raised: a reload is not lost for want of a thread."""
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        threading.Thread(target=print).start()
+    done: list[threading.Thread] = []
+    await aside(lambda: done.append(threading.current_thread()))
+    assert done == [threading.main_thread()]
+    with pytest.raises(ZeroDivisionError):
+        await aside(lambda: 1 // 0)
 
 
 def test_a_loop_that_ends_first(caplog: pytest.LogCaptureFixture) -> None:

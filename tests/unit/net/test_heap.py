@@ -37,6 +37,19 @@ async def test_when(seen: list[int], times: int) -> None:
     assert len(trimmed) == times
 
 
+async def test_a_crowd_between_two_looks() -> None:
+    """Counted while it was there, it is found to be gone."""
+    trimmed: list[bool] = []
+    heap = Heap(lambda: trimmed.append(True))
+    await heap.look(1)
+    heap.count(ENDED + 1)
+    heap.count(1)
+    assert not trimmed
+    await heap.look(1)
+    await heap.look(1)
+    assert trimmed == [True]
+
+
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library has no malloc_trim")
 def test_what_is_free_between_others_goes_back() -> None:
     """The kernel sees it: tens of megabytes."""

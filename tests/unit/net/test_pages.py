@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from proxy.net.pages import SMAPS, FilePages, Range, clean_file_ranges, let_go
+from proxy.net.pages import SMAPS, FilePages, Range, clean_file_ranges, unmapper
 
 PAGE = resource.getpagesize()
 LIBRARY = "/usr/lib/libsome.so.3 with spaces: and a colon"
 
 
-def mapping(begin: int, permissions: str, inode: int, anonymous_kib: int, path: str = LIBRARY) -> str:
+def mapping(begin: int, permissions: str, inode: int, anonymous_kib: int, path: str = LIBRARY, more: str = "") -> str:
     """One mapping of two pages as the kernel writes it (proc_pid_smaps(5)), shortened."""
+    rest = more or "Private_Hugetlb:       0 kB\nSwap:                  0 kB\n"
     return (
         f"{begin:x}-{begin + 2 * PAGE:x} {permissions} 00001000 08:01 {inode:<24} {path}\n"
-        f"Size:                  8 kB\nRss:                   8 kB\nAnonymous:    {anonymous_kib:10} kB\n"
+        f"Size:                  8 kB\nRss:                   8 kB\nAnonymous:    {anonymous_kib:10} kB\n{rest}"
         "VmFlags: rd ex mr mw me \n"
     )
 
@@ -34,7 +35,13 @@ def ranges_of(text: str) -> list[Range]:
         ("r-xp", 1234, 0, LIBRARY, True),
         ("r--p", 1234, 0, LIBRARY, True),
         ("r-xp", 1234, 0, LIBRARY + " (deleted)", True),  # an upgrade in place: the file is still there for us
-        ("---p", 1234, 0, LIBRARY, True),  # nothing is resident there
+        (
+            "---p",
+            1234,
+            0,
+            LIBRARY,
+            False,
+        ),  # nothing is resident there; it is kept free for somebody, who may write soon
         ("r--p", 1234, 4, LIBRARY, False),  # RELRO: filled in by the dynamic linker, then made read-only
         ("r-xp", 1234, 8, LIBRARY, False),  # relocated text, or a breakpoint
         ("rw-p", 1234, 0, LIBRARY, False),  # data that may be written at any moment
@@ -49,6 +56,22 @@ def test_what_may_go(permissions: str, inode: int, anonymous_kib: int, path: str
     """Private, of a file, not writable, without a page of our own; each alone is not enough."""
     found = ranges_of(mapping(0x7F0000000000, permissions, inode, anonymous_kib, path))
     assert found == ([(0x7F0000000000, 0x7F0000000000 + 2 * PAGE)] if goes else [])
+
+
+@pytest.mark.parametrize(
+    ("more", "goes"),
+    [
+        ("Private_Hugetlb:       0 kB\nSwap:                  0 kB\nSwapPss:               0 kB\n", True),
+        ("Private_Hugetlb:       0 kB\nSwap:                  4 kB\n", False),  # "would-be-anonymous", out on swap
+        ("Private_Hugetlb:    2048 kB\nSwap:                  0 kB\n", False),  # written, and made read-only
+        ("Private_Hugetlb:       0 kB\n", False),
+        ("Swap:                  0 kB\n", False),
+    ],
+)
+def test_what_is_out_on_swap_is_ours_as_well(more: str, goes: bool) -> None:  # noqa: FBT001
+    """Such pages are not among the anonymous ones; where the kernel does not tell of each kind, nothing goes."""
+    text = mapping(0x7F0000000000, "r--p", 1234, 0, more=more) + mapping(0x7F0000010000, "rw-p", 1234, 0)
+    assert ranges_of(text) == ([(0x7F0000000000, 0x7F0000000000 + 2 * PAGE)] if goes else [])
 
 
 def test_each_mapping_is_judged_alone() -> None:
@@ -73,6 +96,18 @@ class Kernel:
         """Look while these are mapped."""
         self.smaps.write_text("".join(mapping(begin, "r-xp", 7, 0) for begin in begins))
         await self.pages.look()
+
+
+@pytest.mark.parametrize(
+    "text", ["\n", "7f-80\n", "7f-80 r-xp\n", "x-y r-xp 0 08:01 7\n", "7f-80 r-xp 0 08:01 7\nSwap:\n"]
+)
+async def test_a_kernel_that_writes_otherwise(text: str, tmp_path: Path) -> None:
+    """Nothing is done, and whoever looks goes on."""
+    kernel = Kernel(tmp_path)
+    kernel.smaps.write_text(text + mapping(4 * PAGE, "r-xp", 7, 0))
+    await kernel.pages.look()
+    await kernel.pages.look()
+    assert all(one == (4 * PAGE, 6 * PAGE) for gone in kernel.gone for one in gone)
 
 
 async def test_only_what_was_there_before_goes_and_once(tmp_path: Path) -> None:
@@ -107,6 +142,13 @@ def mapped(tmp_path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as memory:
         assert sum(memory[::PAGE]) == ord("s") * len(memory) // PAGE
         yield memory
+
+
+def let_go(ranges: Iterable[Range]) -> None:
+    """As this kernel does it."""
+    unmap = unmapper()
+    assert unmap is not None
+    unmap(ranges)
 
 
 def resident_kib(path: Path) -> int:

@@ -69,7 +69,7 @@ async def test_who_is_too_slow_is_told_so(tap: Tap[int], more: int) -> None:
     everything = list(seen.records)
     while seen.number < MAX_HELD + more:
         seen = await tap.after(seen.number, 9)
-        assert not seen.missed
+        assert seen.missed == 0
         everything += seen.records
     assert everything == list(range(more + 1, MAX_HELD + more + 1))
 
@@ -81,14 +81,19 @@ async def test_a_number_of_a_sidecar_before_us(tap: Tap[int]) -> None:
 
 
 async def test_nobody_is_there_any_more(tap: Tap[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then nothing is kept, and who comes again begins anew."""
+    """Then nothing is kept or counted; who comes again is told so at once, and begins anew."""
     monkeypatch.setattr(module, "LEFT_S", SOON_S)
     tap.put(1)
-    await tap.after(0, 9)
+    assert await tap.after(0, 9) == Seen(1, 0, (1,))
     await asyncio.sleep(4 * SOON_S)
-    assert not tap.is_open
-    assert await tap.after(0, SOON_S) == Seen(1, 1, ())
-    assert tap.is_open
+    states = [tap.is_open]
+    async with asyncio.timeout(9):
+        back = await tap.after(1, 60)
+    assert (back.missed, back.records) == (None, ())
+    assert [*states, tap.is_open] == [False, True]
+    tap.put(2)
+    assert await tap.after(back.number, 9) == Seen(back.number + 1, 0, (2,))
+    assert (await tap.after(1, 9)).missed is None
 
 
 async def test_the_end_lets_everybody_go(tap: Tap[int], tasks: Tasks) -> None:

@@ -11,7 +11,7 @@ from proxy.observe.audit.record import AuditRecord
 from proxy.observe.audit.settings import AuditSettings, PathDetail, Subject
 from proxy.policy.compile import compile_policy
 from proxy.policy.replay import NotRecorded, Recorded, Verdict, judge, read_record
-from proxy.policy.settings import Effect, LimitSettings, Mode, PolicySettings, RouteSettings, RuleSettings
+from proxy.policy.settings import Effect, LimitSettings, Mode, PolicySettings, RouteSettings, RuleSettings, TokenNeed
 
 EDGE = "spiffe://example.org/edge"
 
@@ -52,6 +52,74 @@ def test_each_question_of_the_policy() -> None:
     stranger = rule(peers=("spiffe://example.org/x",))
     assert verdict(stranger, mode=Mode.AUDIT).reason == "peer_not_allowed"
     assert verdict(rule(), record=RECORD._replace(target=b"/orders/../x")).reason == "ambiguous_path"
+
+
+TUNNEL = RECORD._replace(method=b"CONNECT", target=b"DB:5432", route="db:5432")
+BARE = TUNNEL._replace(token=None)
+ASKED_BARE = BARE._replace(decision="deny", reason="token_missing", rule=None, route=None)
+
+
+def tunnel(match: str = "CONNECT db:5432", *, need: TokenNeed = TokenNeed.NONE, **given: Any) -> RuleSettings:
+    """A rule with one tunnel, which needs no token unless told otherwise."""
+    scopes = ("orders.read",) if need is TokenNeed.REQUIRED else ()
+    routes = (RouteSettings(match=match, token=need, scopes=scopes),)
+    ceiling = {"scopes": ("orders.read", "orders.write")}
+    return RuleSettings(**{"name": "t", "peers": (EDGE,), "routes": routes} | ceiling | given)
+
+
+@pytest.mark.parametrize("record", [BARE, ASKED_BARE])
+def test_tunnels_without_a_token(record: AuditRecord) -> None:
+    """Opened by mTLS alone, or refused for want of a token: each is judged as the sidecar would, however it is spelled."""
+    missing = Verdict(decision="deny", reason="token_missing")
+    assert verdict(tunnel(), record=record) == Verdict(decision="allow", rule="t")
+    assert verdict(tunnel(need=TokenNeed.REQUIRED), record=record) == missing
+    assert verdict(tunnel("CONNECT db:5433"), record=record) == missing
+    assert verdict(tunnel(subjects=("alice@example.org",)), record=record) == missing
+    assert verdict(tunnel(peers=("spiffe://example.org/x",)), record=record).reason == "peer_not_allowed"
+    denied = Verdict(decision="deny", reason="denied_by_rule")
+    for asked in ({"tctx": {"stock": ("A",)}}, {"subjects": ("bob",)}, {"actors": ("none",)}):
+        denial = RuleSettings(name="d", effect=Effect.DENY, **asked)
+        assert verdict(tunnel(), denial, record=record) == denied, "its conditions cannot be told: it holds"
+
+
+def test_a_tunnel_without_a_token_that_a_rule_had_denied() -> None:
+    """Without that rule it opens."""
+    denied = ASKED_BARE._replace(reason="denied_by_rule")
+    assert verdict(tunnel(), record=denied) == Verdict(decision="allow", rule="t")
+
+
+def test_tunnels_with_a_token() -> None:
+    """As requests, with the authority in the spelling of the rules."""
+    assert verdict(tunnel(need=TokenNeed.REQUIRED), record=TUNNEL) == Verdict(decision="allow", rule="t")
+    assert verdict(tunnel(), record=TUNNEL) == Verdict(decision="allow", rule="t")
+    assert verdict(tunnel("CONNECT db:5433"), record=TUNNEL).reason == "route_not_allowed"
+
+
+@pytest.mark.parametrize("record", [BARE, TUNNEL])
+def test_a_tunnel_without_its_path(record: AuditRecord) -> None:
+    """Its route is its whole destination, which is no template; one that had none is not guessed."""
+    found = recorded(record, path=PathDetail.TEMPLATE)
+    assert found is not None
+    assert (found.target, found.templated) == (b"db:5432", False)
+    with pytest.raises(NotRecorded, match="path"):
+        recorded(ASKED_BARE, path=PathDetail.TEMPLATE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason": "token_expired"},
+        {"reason": "token_repeated"},
+        {"reason": "bad_host", "target": b"db"},
+        {"reason": "token_missing", "target": b"db"},
+        {"reason": "token_missing", "method": b"GET", "target": b"/orders/1"},
+        {"reason": "grant_ended"},
+        {"reason": "bad_framing"},
+    ],
+)
+def test_tunnels_that_no_policy_has_judged(changes: dict[str, Any]) -> None:
+    """Its token was none, its destination no host:port, its connection over; or it was no tunnel."""
+    assert recorded(ASKED_BARE._replace(**changes)) is None
 
 
 def test_admissions() -> None:
