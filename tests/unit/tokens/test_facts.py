@@ -168,11 +168,10 @@ def test_what_some_reader_takes_for_it(name: str, target: bytes, lines: tuple[by
 
 
 @pytest.mark.parametrize(
-    "kind", [b"application/json", b"Application/JSON ; charset=UTF-8", b'a/b+json;charset="utf-8"']
+    "good", [b"application/json", b"Application/JSON ; charset=UTF-8", b'application/b+json;charset="utf-8"']
 )
-def test_json_by_any_of_its_names(kind: bytes) -> None:
+def test_json_by_any_of_its_names(good: bytes) -> None:
     """In UTF-8 alone, and with no field behind it."""
-    good = kind if kind.startswith((b"A", b"ap")) else b"application/b+json"
     found = Facts(method=b"GET", target=b"/x", lines=[b"Content-Type: " + good], body=b'{"q":1}')
     assert parse_fact("body:/q", routed=True).of(found) == 1
     for bad in (b"application/json; charset=utf-16", b"application/json; charset=utf-8; x=1", b"text/json", b"json"):
