@@ -12,7 +12,14 @@ from support.fetch import json_answer
 from support.tokens import ABSENT, compact_json
 
 from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsRefusedUs, TtsUnavailable
-from proxy.tokens.exchange import ERROR_CODES, MAX_ANSWER_BYTES, Want, read_answer, request_body
+from proxy.tokens.exchange import (
+    ERROR_CODES,
+    MAX_ANSWER_BYTES,
+    SUBJECT_CODES,
+    Want,
+    read_answer,
+    request_body,
+)
 from proxy.tokens.fetch import Answer
 
 WANT = Want(client="spiffe://example.org/orders", scopes=("ledger.write", "ledger.read"))
@@ -157,6 +164,15 @@ def test_refused(status: int, code: str) -> None:
     with pytest.raises(TtsRefusedUs if of_ours else TtsRefused) as caught:
         read_answer(json_answer(body, status))
     assert caught.value.detail == code
+
+
+def test_the_codes() -> None:
+    """Those of RFC 6749 section 5.2 and RFC 8693 section 2.2.2; two of them may speak of the subject token."""
+    assert {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client"),
+        *("unsupported_grant_type", "invalid_scope", "invalid_target"),
+    } == ERROR_CODES
+    assert {"invalid_request", "invalid_grant"} == SUBJECT_CODES
 
 
 @pytest.mark.parametrize("code", ["", "alice", "invalid_request\n", "Invalid_Request", "<script>"])

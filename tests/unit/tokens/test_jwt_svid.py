@@ -131,6 +131,7 @@ def test_all_algorithms_of_the_standard(algorithm: str) -> None:
         (make() + b"=", "token_malformed"),
         (make() + b".x", "token_malformed"),
         (b"a.!.c", "token_malformed"),
+        (make().split(b".")[0] + b".!.c3Zp", "token_malformed"),
     ],
 )
 def test_each_rule(raw: bytes, why: str) -> None:
