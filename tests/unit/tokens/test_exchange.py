@@ -21,6 +21,8 @@ from proxy.tokens.exchange import (
     request_body,
 )
 from proxy.tokens.fetch import Answer
+from proxy.tokens.profile import Profile
+from proxy.tokens.subject import subject
 
 WANT = Want(client="spiffe://example.org/orders", scopes=("ledger.write", "ledger.read"))
 GOOD = {
@@ -47,6 +49,20 @@ def test_request() -> None:
         b"&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aunsigned_json"
         b"&client_id=spiffe%3A%2F%2Fexample.org%2Forders"
     )
+
+
+def test_whose_token_it_is_to_be() -> None:
+    """The subject's where there is one, as it came; details and context as text, which older drafts encode once more."""
+    svid = subject("urn:ietf:params:oauth:token-type:jwt", "a.b.c")
+    want = Want(WANT.client, ("s",), svid, details='{"n":1}', context='{"ip":"?>?"}')
+    form = dict(parse_qsl(request_body(want, "example.org").decode()))
+    assert (form["subject_token"], form["subject_token_type"]) == ("a.b.c", svid.kind)
+    assert (form["request_details"], form["request_context"]) == ('{"n":1}', '{"ip":"?>?"}')
+    older = dict(parse_qsl(request_body(want, "example.org", Profile.OLDER_DRAFTS).decode()))
+    assert (older["subject_token"], older["request_details"]) == ("a.b.c", "eyJuIjoxfQ")
+    assert older["request_context"] == "eyJpcCI6Ij8-PyJ9"
+    own = dict(parse_qsl(request_body(WANT, "example.org", Profile.OLDER_DRAFTS).decode()))
+    assert own["subject_token"] == "eyJzdWIiOiJzcGlmZmU6Ly9leGFtcGxlLm9yZy9vcmRlcnMifQ"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
