@@ -124,6 +124,20 @@ def test_answers_that_are_none(rest: bytes) -> None:
         read_answer(b"A" + rest)
 
 
+def test_an_answer_of_another_version() -> None:
+    """Its first byte says so, whatever follows."""
+    body = write_answer(1, [Remembered(b"token", "t", 1.0)])[4:]
+    assert read_answer(body).passages
+    with pytest.raises(ShareMalformed):
+        read_answer(b"B" + body[1:])
+
+
+def test_half_a_surrogate_pair() -> None:
+    """A txn may hold what UTF-8 has no bytes for; it comes out as it went in."""
+    (found,) = read_answer(write_answer(1, [Remembered(b"token", "\ud800", 1.0)])[4:]).passages
+    assert found.txn == "\ud800"
+
+
 @pytest.mark.parametrize(("verdict", "code"), [(Verdict.KNOWN, 0), (Verdict.OTHER_TRACE, 1), (Verdict.TOO_MANY, 2)])
 def test_the_code_of_a_verdict(verdict: Verdict, code: int) -> None:
     """Each has its own: a mark of another trace is never read as too many tokens."""
