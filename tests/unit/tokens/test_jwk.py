@@ -127,6 +127,14 @@ def test_unusable(jwk: object, reason: str) -> None:
     assert EC["x"] not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+def test_each_private_part(name: str) -> None:
+    """One alone is enough (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1): who publishes it has lost the key."""
+    for jwk in (EC, RSA, OKP):
+        with pytest.raises(UnusableKey, match="private"):
+            read_jwk(changed(jwk, **{name: "AAAA"}))
+
+
 def test_an_absent_point_at_another_curve_is_not_swapped_in() -> None:
     """A P-384 point under the name of P-256 is refused by its length."""
     other = TokenMint(algorithm="ES384").jwk
