@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import ABSENT, TokenMint
 
-from proxy.tokens.encoding import encode_base64url
+from proxy.tokens.encoding import decode_base64url, encode_base64url
 from proxy.tokens.jwk import MAX_RSA_BITS, MAX_RSA_EXPONENT, MIN_RSA_BITS, MIN_RSA_EXPONENT, UnusableKey, read_jwk
 
 EC = TokenMint().jwk
@@ -107,6 +107,7 @@ def test_usable(jwk: dict[str, Any]) -> None:
         (changed(EC, x=encode_base64url(bytes(32)).decode(), y=encode_base64url(bytes(32)).decode()), "point"),
         (changed(EC, x=EC["x"][:-3]), "length"),
         (changed(EC, x=encode_base64url(b"\x00" * 33).decode()), "length"),
+        (changed(EC, y=encode_base64url(b"\x00" + decode_base64url(EC["y"].encode())).decode()), "length"),
         (changed(RSA, alg="ES256"), "RSA"),
         (changed(RSA, alg="RSA-OAEP"), "alg"),
         (changed(RSA, n=ABSENT), "n is not"),
