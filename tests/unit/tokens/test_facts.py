@@ -54,6 +54,28 @@ def test_what_is_not_there(name: str) -> None:
         value(name, found)
 
 
+@pytest.mark.parametrize("name", ["source", "peer", "route", "body:/a", "path:id"])
+def test_of_a_request_that_is_not_known_well(name: str) -> None:
+    """What nobody said is not there, and no empty word; a body that was not read has no facts."""
+    bare = Facts(method=b"GET", target=b"/", lines=JSON)
+    assert bare.authority == b""
+    with pytest.raises(FactUnusable):
+        value(name, bare)
+
+
+def test_which_facts_need_the_body() -> None:
+    """Those alone make a request wait for it."""
+    names = ("method", "source", "query:a", "header:body", "literal:body:/a", "body:/a", "optional body:/a")
+    assert [parse_fact(name, routed=True).of_body for name in names] == [False] * 5 + [True] * 2
+
+
+def test_a_body_that_says_it_is_not_compressed() -> None:
+    """In any case of its letters."""
+    for coding in (b"identity", b"Identity"):
+        found = facts(body=b'{"a":1}', lines=[*JSON, b"Content-Encoding: " + coding])
+        assert value("body:/a", found) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -150,6 +172,8 @@ def test_nothing_but_a_refusal(target: bytes, body: bytes, name: str) -> None:
         ("query:q", b"/x?q=1&q%00=2", (), b""),
         ("header:x-user", b"/x", (b"X-User: 1", b"X_User: 2"), b""),
         ("header:x-user", b"/x", (b"x_user: 2",), b""),
+        ("header:x_user", b"/x", (b"x-user: 2",), b""),
+        ("header:x_user", b"/x", (b"x_user: 1", b"X-User: 2"), b""),
         ("body:/q", b"/x", (), b'{"q":1,"Q":2}'),
         ("body:/q", b"/x", (), b'{"Q":2}'),
         ("body:/k", b"/x", (), '{"k":1,"\u212a":2}'.encode()),
