@@ -208,6 +208,18 @@ def test_the_request_is_asked_for_where_it_matters() -> None:
         certain.permit(b"GET", b"/a", token(), NOW)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_rule_that_is_silent_decides_for_no_other(first: int) -> None:
+    """One needs the request, another does not speak of this one: whatever their order, nothing passes unseen."""
+    both = [deny("GET /a", hosts=("debug",)), deny("GET /a", name="of bob", subjects=("bob",))]
+    one = grant(OPEN, both[first], both[1 - first])
+    with pytest.raises(Undecided):
+        one.permit(b"GET", b"/a", token(), NOW)
+    facts = Facts(method=b"GET", target=b"/a", lines=[], authority=b"debug")
+    with pytest.raises(DeniedByRule):
+        one.permit(b"GET", b"/a", token(), NOW, facts)
+
+
 def test_a_grant_that_was_taken_back_keeps_them() -> None:
     """Whatever reads it later sees the same rules."""
     one = grant(OPEN, deny("GET /a"))

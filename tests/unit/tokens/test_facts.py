@@ -129,7 +129,20 @@ def test_a_fact_n_and_n_plus_1() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "x", "method:", "header:", "header:a b", "query:", "body:", "body:a", "body:/~2", "source:x", "optional"],
+    [
+        "",
+        "x",
+        "method:",
+        "header:",
+        "header:a b",
+        "query:",
+        "body:",
+        "body:a",
+        "body:/~2",
+        "source:x",
+        "optional",
+        "literal",
+    ],
 )
 def test_names_that_are_none(name: str) -> None:
     """They are told with what would be right."""
@@ -147,9 +160,11 @@ def test_secrets_are_no_facts(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["route", "path:id", "peer"])
 def test_without_a_route(name: str) -> None:
-    """A destination has none."""
+    """A destination has none; the others are known there too."""
     with pytest.raises(InvalidFact):
         parse_fact(name, routed=False)
+    for other in ("method", "source", "query:action", "literal:x"):
+        assert parse_fact(other, routed=False).of(facts())
 
 
 @given(st.binary(max_size=60), st.binary(max_size=60), st.sampled_from(["query:a", "path:id", "header:a", "body:/a"]))
