@@ -120,6 +120,7 @@ def test_a_token_in_the_query() -> None:
         b"Access_Token=b",
         b"a;access_token=b",
         b"access.token[]=b",
+        b"access+token=b",
     ):
         with pytest.raises(AccessTokenMalformed):
             made.want(facts(b"Authorization: Bearer a", target=b"/?" + query), ME)

@@ -45,6 +45,15 @@ def test_each_kind() -> None:
     assert value("literal:body:/a", found) == "body:/a"
 
 
+def test_the_words_of_a_form() -> None:
+    """A parameter is read as forms write it: + is a blank, in the name too; it may be empty, a field may not."""
+    assert value("query:q", facts(b"/orders/7?q=a+b%2B%C3%A4")) == "a b+\u00e4"
+    assert value("query:a b", facts(b"/orders/7?a+b=1")) == "1"
+    assert value("query:q", facts(b"/orders/7?q=")) == ""
+    assert value("query:q", facts(b"/orders/7?p=q=1&q=p=2?")) == "p=2?"
+    assert value("optional header:a", facts(lines=[b"A: "])) is None
+
+
 @pytest.mark.parametrize("name", ["query:x", "header:x", "body:/x", "body:/a/0", "body:/n"])
 def test_what_is_not_there(name: str) -> None:
     """Refused, or left out where it is optional; null is not there."""
