@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import FactUnusable
-from proxy.tokens.facts import MAX_FACT_CHARS, SECRET_FIELDS, Facts, InvalidFact, parse_fact
+from proxy.tokens.facts import MAX_FACT_CHARS, SECRET_FIELDS, Facts, InvalidFact, parse_fact, value_at
 
 JSON = [b"Content-Type: application/json"]
 
@@ -43,6 +43,42 @@ def test_each_kind() -> None:
     assert value("body:/a/b~1c/0", found) == 1
     assert value("body:/a/b~1c/1/d~0e", found) is True
     assert value("literal:body:/a", found) == "body:/a"
+
+
+@pytest.mark.parametrize(
+    ("route", "target", "found"),
+    [
+        ("/a/{id}/**", b"/a/7/x", "7"),
+        ("/a/{id}/**", b"/a/7/x/y/z", "7"),
+        ("/a/{id}/**", b"/a/7/", "7"),
+        ("/a/{id}/**", b"/a/7", None),
+        ("/a/{id}", b"/a/7/x", None),
+        ("/{one}/{id}", b"/a/7?x=/y/z", "7"),
+        ("/**/{id}", b"/a/7/x", None),
+    ],
+)
+def test_where_a_fact_of_the_path_stands(route: str, target: bytes, found: str | None) -> None:
+    """Where its route has it; with a rest behind it, whatever that is, but for none."""
+    request = Facts(method=b"GET", target=target, lines=[], route=route)
+    if found is None:
+        with pytest.raises(FactUnusable):
+            value("path:id", request)
+    else:
+        assert value("path:id", request) == found
+
+
+@pytest.mark.parametrize("step", ["2", "-1", "-", "01", "+1", "1_0", " 1", "x", "", "1000000", "\u0661"])
+def test_what_is_no_index(step: str) -> None:
+    """RFC 6901 section 4: digits without a zero before them; the rest leads nowhere."""
+    assert value_at({"a": ["x", "y"]}, ("a", "1")) == "y"
+    assert value_at({"a": ["x", "y"]}, ("a", step)) is None
+
+
+def test_other_spellings_matter_where_an_app_reads_it() -> None:
+    """``alone`` says so; a token has one reader, and its members one spelling."""
+    assert value_at({"q": 1, "Q": 2}, ("q",)) == 1
+    with pytest.raises(FactUnusable):
+        value_at({"q": 1, "Q": 2}, ("q",), alone="body:/q")
 
 
 def test_the_words_of_a_form() -> None:
@@ -98,6 +134,8 @@ def test_a_body_that_says_it_is_not_compressed() -> None:
         ("path:id", facts(b"/orders/a%5Cb")),
         ("path:id", facts(b"/orders/%252e")),
         ("path:id", facts(b"/orders/%2e%2e")),
+        ("path:id", facts(b"/orders/%2e")),
+        ("path:id", facts(b"/orders/7%00")),
         ("path:id", facts(b"/orders//7")),
         ("path:id", facts(b"/orders/")),
         ("path:other", facts()),
