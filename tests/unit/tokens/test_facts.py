@@ -74,6 +74,13 @@ def test_what_is_no_index(step: str) -> None:
     assert value_at({"a": ["x", "y"]}, ("a", step)) is None
 
 
+def test_a_whole_object_or_list() -> None:
+    """Is a fact as well; what is in it is exact."""
+    found = facts(body=b'{"a":{"x":[1,1.5,"y",null]}}')
+    assert value("body:/a", found) == {"x": [1, 1.5, "y", None]}
+    assert value("body:/a/x", found) == [1, 1.5, "y", None]
+
+
 def test_other_spellings_matter_where_an_app_reads_it() -> None:
     """``alone`` says so; a token has one reader, and its members one spelling."""
     assert value_at({"q": 1, "Q": 2}, ("q",)) == 1
@@ -156,6 +163,8 @@ def test_a_body_that_says_it_is_not_compressed() -> None:
         ("body:/a", facts(body=b'{"a":NaN}')),
         ("body:/a", facts(body=b"")),
         ("optional query:a", facts(b"/orders/7?a=1&a=2")),
+        ("optional query:a", facts(b"/orders/7?a=%ff")),
+        ("optional header:a", facts(lines=[b"A: \xff"])),
         ("optional body:/a", facts(body=b"nonsense")),
     ],
 )
