@@ -104,6 +104,17 @@ def test_large_tokens_of_before_do_not_count(forget: str) -> None:
     assert len(cache._young) == 4
 
 
+def test_doubt_of_large_tokens_loses_none() -> None:
+    """Their bytes were counted once, and the next that comes pushes none of them out."""
+    cache = TokenCache(8, lambda _: True)
+    large = [name(number).ljust(MAX_BYTES // 6, b".") for number in range(4)]
+    for raw in large:
+        cache.remember(raw, TOKEN)
+    cache.doubt()
+    cache.remember(b"small", TOKEN)
+    assert cache.recall(large[-1]) is TOKEN
+
+
 def test_doubt_of_more_than_the_bound_keeps_the_newest() -> None:
     """What was asked for last is what is asked anew."""
     cache = TokenCache(4, lambda _: True)

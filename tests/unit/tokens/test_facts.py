@@ -51,6 +51,7 @@ def test_each_kind() -> None:
         ("/a/{id}/**", b"/a/7/x", "7"),
         ("/a/{id}/**", b"/a/7/x/y/z", "7"),
         ("/a/{id}/**", b"/a/7/", "7"),
+        ("/a/{id}", b"/a/X-%C3%A4.b", "X-\u00e4.b"),
         ("/a/{id}/**", b"/a/7", None),
         ("/a/{id}", b"/a/7/x", None),
         ("/{one}/{id}", b"/a/7?x=/y/z", "7"),

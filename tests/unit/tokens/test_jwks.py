@@ -409,6 +409,18 @@ async def test_keys_that_nobody_confirms_are_given_up() -> None:
     assert told == [True, False, True]
 
 
+async def test_keep_gives_up_what_is_old() -> None:
+    """It is looked at after each read that fails, without anybody asking."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock, replace(URL, keys_max_age_s=300.5))
+    await store.load()
+    web.answer = UpstreamDown()
+    await keep_for(store, clock, 2)
+    assert knows_any(store)
+    await keep_for(store, clock, 4)
+    assert not knows_any(store)
+
+
 async def test_unknown_while_the_server_is_down() -> None:
     """Nobody can say whose the token is: that is our trouble (503), and no fault of the token's (401)."""
     clock, web = Clock(), Web(json_answer(ONE.jwks()))
