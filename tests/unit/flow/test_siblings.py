@@ -139,6 +139,20 @@ async def test_what_is_no_answer_refuses(
     assert f'svidecar_sibling_lookup_seconds_count{{result="{error.reason}"}} 1' in text  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "answer", [lambda _: None, lambda _: b"\0\0\0\1X", lambda _: write_verdict(2**31, Verdict.KNOWN)]
+)
+async def test_who_ends_or_breaks_the_rules_is_not_waited_for(
+    start: Start, tmp_path: Path, answer: Callable[[bytes], bytes | None]
+) -> None:
+    """The connection is over, and with it every question: the request is refused at once and not after its time."""
+    one = await start(60.0)
+    async with other(tmp_path / "shared", answer):
+        asked = await asyncio.gather(*(one.siblings.ask(TRACE, None) for _ in range(3)), return_exceptions=True)
+        assert [type(each) for each in asked] == [SiblingUnavailable] * 3
+        assert {str(each) for each in asked} == {"another process of the app ended before it had answered"}
+
+
 async def test_the_bound_of_questions_without_an_answer(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,24 @@ async def test_never_past_exp() -> None:
     assert await made.service.obtain(WANT) == new
 
 
+async def test_a_token_that_ends_while_its_successor_is_asked_for() -> None:
+    """Whoever wants it then waits for that one, and asks for no other."""
+    made = await bench()
+    made.publish()
+    await made.service.obtain(WANT)
+    made.web.gate.clear()
+    made.clock.now += 290
+    assert made.service.recall(WANT, made.clock.now) is not None
+    made.clock.now += 10
+    assert made.service.recall(WANT, made.clock.now) is None
+    newer = made.publish(jti=2)
+    waiting = asyncio.get_running_loop().create_task(made.service.obtain(WANT))
+    await asyncio.sleep(0)
+    made.web.gate.set()
+    assert await waiting == newer
+    assert len(made.web.sent) == 2
+
+
 async def test_a_token_that_ends_at_once() -> None:
     """Expired on arrival, though within the skew: a bad answer, and not held."""
     made = await bench()
