@@ -104,6 +104,8 @@ async def test_obtain_and_recall() -> None:
     assert sent.fields == {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     assert sent.expect == SpiffeId.parse("spiffe://example.org/tts")
     assert b"scope=ledger.write&" in sent.body
+    assert b"client_id=spiffe%3A%2F%2Fexample.org%2Forders" in sent.body
+    assert b"client_assertion" not in sent.body
     assert made.results == ["obtained"]
 
 
@@ -151,6 +153,8 @@ async def test_refresh_ahead(jitter: float, seconds: float) -> None:
     await made.service.obtain(WANT)
     made.clock.now += seconds - 0.001
     assert made.service.recall(WANT, made.clock.now) == old
+    await asyncio.sleep(0)
+    await made.settled()
     assert len(made.web.sent) == 1
     made.clock.now += 0.001
     new = made.publish(txn="next")
@@ -324,6 +328,20 @@ async def test_tokens_n_and_n_plus_1() -> None:
     assert len(made.service._held) == 3
     assert made.service.recall(wants[0], made.clock.now) == renewed
     assert made.service.recall(wants[1], made.clock.now) is None
+
+
+async def test_a_refresh_at_the_bound_pushes_nobody_out() -> None:
+    """It takes its own place, and is the newest from then on."""
+    made = await bench(entries=2)
+    made.publish()
+    for want in (WANT, OTHER):
+        await made.service.obtain(want)
+    made.clock.now += 245
+    newer = made.publish(jti=2)
+    assert made.service.recall(WANT, made.clock.now) is not None
+    await made.settled()
+    assert made.service.recall(WANT, made.clock.now) == newer
+    assert list(made.service._held) == [OTHER, WANT]
 
 
 async def test_tries_n_and_n_plus_1() -> None:
