@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from support.fetch import Clock, Web, json_answer
-from support.tokens import TokenMint, compact_json
+from support.tokens import ABSENT, TokenMint, compact_json
 
 from proxy.errors import (
     AccessTokenRefused,
@@ -299,6 +299,20 @@ async def test_without_keys() -> None:
     assert await made.service.obtain(WANT)
 
 
+async def test_keys_that_are_given_up_while_the_service_is_asked() -> None:
+    """What it gave cannot be verified any more: the trouble is ours, for a moment, and no fault of its."""
+    made = await bench()
+    made.publish()
+    made.web.gate.clear()
+    asking = asyncio.get_running_loop().create_task(made.service.obtain(WANT))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    made.keys.current = None
+    made.web.gate.set()
+    with pytest.raises(KeysUnavailable):
+        await asking
+
+
 async def test_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, told as internal, and not tried again within the second."""
     made = await bench()
@@ -472,6 +486,7 @@ async def test_an_assertion_instead_of_a_certificate() -> None:
         ({"act": {"sub": "agent"}}, False),
         ({"tctx": {"quantity": 3, "hop": 1}}, True),  # values may be added,
         ({"tctx": {"hop": 1}}, True),  # and left out: that allows nothing
+        ({"tctx": ABSENT}, True),
         ({"tctx": {"quantity": 4}}, False),
         ({"tctx": {"quantity": "3"}}, False),
         ({"tctx": {"quantity": True}}, False),
@@ -496,6 +511,7 @@ def test_a_replacement_that_is_as_wide_as_was_asked() -> None:
     keys, expect, now = KeySet.parse(MINT.jwks()), Expect(audience="example.org"), Clock().now
     old, new = (verify(MINT.token(now, scope=scope), keys, now, expect) for scope in ("a b", "a c"))
     check_replacement(old, old, ("a", "b", "c"))
+    check_replacement(replace(old, tctx=None), old, ("a", "b"))
     with pytest.raises(TtsBadAnswer, match="may do more"):
         check_replacement(old, new, ("a", "b", "c"))
 
