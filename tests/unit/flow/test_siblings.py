@@ -114,6 +114,21 @@ async def test_those_who_come_and_go(start: Start) -> None:
         assert await one.siblings.ask(TRACE, None) == ()
 
 
+async def test_a_socket_that_was_taken_away(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there again soon: nobody asks whom he cannot see, and would go without what that one knows."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    one = await start()
+    one.passages.enter(TRACE, b"one", "t1", 1e9, time.monotonic())
+    for path in (tmp_path / "shared").iterdir():
+        path.unlink()
+    two = await start()
+    for _ in range(200):
+        if found := await two.siblings.ask(TRACE, None):
+            break
+        await asyncio.sleep(0.01)
+    assert [each.raw for each in found] == [b"one"]
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

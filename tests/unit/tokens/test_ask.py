@@ -12,7 +12,7 @@ from proxy.tokens.ask import MAX_CONTEXT_BYTES, Ask, compile_ask
 from proxy.tokens.exchange import Want, request_body
 from proxy.tokens.facts import MAX_FACTS, Facts
 from proxy.tokens.settings import AskSettings, SubjectSettings
-from proxy.tokens.subject import TYPES, InvalidType, kind_of
+from proxy.tokens.subject import TYPES, InvalidType, kind_of, subject
 
 ME = "spiffe://example.org/edge"
 
@@ -83,6 +83,21 @@ def test_a_name_is_an_unsigned_subject() -> None:
             made.want(facts(b"X-User: " + value), ME)
 
 
+def test_a_subject_shows_no_token() -> None:
+    """In a log by accident it has the hash, by which two are the same."""
+    one = subject(TYPES["access_token"], "secret")
+    assert "secret" not in repr(one)
+    assert one == subject(TYPES["access_token"], "secret") != subject(TYPES["access_token"], "other")
+
+
+def test_the_words_of_types() -> None:
+    """Those of RFC 8693 section 3, and of the draft of transaction tokens."""
+    assert set(TYPES) == {
+        *("access_token", "id_token", "jwt", "saml1", "saml2"),
+        *("txn_token", "unsigned_json", "self_signed"),
+    }
+
+
 def test_a_refresh_token_is_never_sent() -> None:
     """Under no name (specs 1.8)."""
     for word in ("refresh_token", "urn:ietf:params:oauth:token-type:refresh_token"):
@@ -90,6 +105,10 @@ def test_a_refresh_token_is_never_sent() -> None:
             kind_of(word)
         assert errors_of(subject=SubjectSettings(type=word)) == ["x.subject.type"]
     assert kind_of("urn:example:our-own") == "urn:example:our-own"
+    assert kind_of("urn:" + "x" * 251)
+    for word in ("urn:" + "x" * 252, "urn:\u00e9", "urn:a\nb", "uri:a"):
+        with pytest.raises(InvalidType):
+            kind_of(word)
 
 
 @pytest.mark.parametrize(
