@@ -100,6 +100,9 @@ async def test_all_that_the_others_remember(start: Start) -> None:
         await one.siblings.ask(OTHER, marked.mark)
     many = await asyncio.gather(*(one.siblings.ask(TRACE, marked.mark) for _ in range(100)))
     assert all(found[0].raw == b"two" for found in many)
+    shown = exposed(one.metrics)[1].decode()
+    assert 'svidecar_sibling_lookup_seconds_count{result="ok"} 104' in shown
+    assert 'svidecar_sibling_lookup_seconds_count{result="transaction_ambiguous"} 1' in shown
 
 
 async def test_those_who_come_and_go(start: Start) -> None:
