@@ -117,6 +117,21 @@ async def test_those_who_come_and_go(start: Start) -> None:
         assert await one.siblings.ask(TRACE, None) == ()
 
 
+async def test_a_newcomer_costs_the_others_no_connection(start: Start, tmp_path: Path) -> None:
+    """Each has one of ours, however many come after it; and who ends leaves no socket behind."""
+    one, two = await start(), await start()
+    await one.siblings.ask(TRACE, None)
+    (known,) = one.siblings._known.values()
+    three = await start()
+    await one.siblings.ask(TRACE, None)
+    assert len(one.siblings._known) == 2
+    assert known in one.siblings._known.values()
+    assert len(list((tmp_path / "shared").iterdir())) == 3
+    await two.close()
+    await three.close()
+    assert len(list((tmp_path / "shared").iterdir())) == 1
+
+
 async def test_a_socket_that_was_taken_away(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is there again soon: nobody asks whom he cannot see, and would go without what that one knows."""
     monkeypatch.setattr(module, "LOOK_S", 0.01)
