@@ -140,10 +140,12 @@ async def test_a_socket_that_was_taken_away(start: Start, tmp_path: Path, monkey
     for path in (tmp_path / "shared").iterdir():
         path.unlink()
     two = await start()
+    found = await two.siblings.ask(TRACE, None)
     for _ in range(200):
-        if found := await two.siblings.ask(TRACE, None):
+        if found:
             break
         await asyncio.sleep(0.01)
+        found = await two.siblings.ask(TRACE, None)
     assert [each.raw for each in found] == [b"one"]
 
 

@@ -14,6 +14,7 @@ from proxy.errors import (
     ScopeMissing,
     TokenBadSignature,
     TokenExpired,
+    TokenUnknownKey,
     TransactionAmbiguous,
     TransactionMismatch,
     TtsBadAnswer,
@@ -112,7 +113,8 @@ class Desk:
         self.web = Web(
             json_answer(compact_json({"access_token": given.decode(), "issued_token_type": TYPE, "token_type": "N_A"}))
         )
-        self.keys = KeyStore(SETTINGS, Web(json_answer(MINT.jwks())), self.clock)
+        self.jwks = Web(json_answer(MINT.jwks()))
+        self.keys = KeyStore(SETTINGS, self.jwks, self.clock)
         self.passages = Passages(10, 100_000, 1.0, lambda count: len(self.passages).to_bytes(count))
         service = TokenService(SETTINGS, self.web, self.keys, self.clock, lambda: 0.5)
         authenticator = Authenticator(SETTINGS, self.keys, TokenCache(10))
@@ -187,6 +189,24 @@ async def test_the_wider_token_never_leaves() -> None:
     with pytest.raises(TtsUnavailable):
         transactions.token(desk.exchange(), ledger(), wide)
     assert desk.web.sent == []
+
+
+async def test_a_key_that_is_not_known_yet() -> None:
+    """It is learned, and the step comes again; where the issuer has none of that name the request ends."""
+    desk, newer = await Desk().load(), TokenMint(kid="newer")
+    raw = newer.token(desk.clock.now, scope="ledger.read")
+    learned = desk.transactions.token(desk.exchange(), ledger(), raw)
+    assert learned is not None
+    assert not isinstance(learned, bytes)
+    with pytest.raises(TokenUnknownKey):
+        await learned
+    desk.clock.now += 10
+    desk.jwks.answer = json_answer(MINT.jwks(newer))
+    learned = desk.transactions.token(desk.exchange(), ledger(), raw)
+    assert learned is not None
+    assert not isinstance(learned, bytes)
+    assert await learned == raw
+    assert desk.transactions.token(desk.exchange(), ledger(), raw) == raw
 
 
 async def test_a_token_of_our_own_is_held_to_it_too() -> None:
