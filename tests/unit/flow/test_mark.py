@@ -52,3 +52,10 @@ def test_no_mark_survives(values: list[bytes]) -> None:
     taken, _ = take_mark(lines)
     assert take_mark(taken)[1] is None
     assert take_mark(set_mark(lines, b"m"))[1] == b"m"
+
+
+def test_other_fields_hold_no_marks() -> None:
+    """Whatever stands in them, and however long they are: they go on as they came, and nothing of them is a member."""
+    lines = [b"X-Trace-State: a=1,svidecar=f00d", b"Cookie: session=1, svidecar=f00d", b"Host: app"]
+    assert take_mark(lines) == (lines, None)
+    assert set_mark(lines, b"beef") == [*lines, b"tracestate: svidecar=beef"]

@@ -100,6 +100,9 @@ async def test_all_that_the_others_remember(start: Start) -> None:
         await one.siblings.ask(OTHER, marked.mark)
     many = await asyncio.gather(*(one.siblings.ask(TRACE, marked.mark) for _ in range(100)))
     assert all(found[0].raw == b"two" for found in many)
+    shown = exposed(one.metrics)[1].decode()
+    assert 'svidecar_sibling_lookup_seconds_count{result="ok"} 104' in shown
+    assert 'svidecar_sibling_lookup_seconds_count{result="transaction_ambiguous"} 1' in shown
 
 
 async def test_those_who_come_and_go(start: Start) -> None:
@@ -112,6 +115,38 @@ async def test_those_who_come_and_go(start: Start) -> None:
         await two.close()
         await asyncio.sleep(0.05)
         assert await one.siblings.ask(TRACE, None) == ()
+
+
+async def test_a_newcomer_costs_the_others_no_connection(start: Start, tmp_path: Path) -> None:
+    """Each has one of ours, however many come after it; and who ends leaves no socket behind."""
+    one, two = await start(), await start()
+    await one.siblings.ask(TRACE, None)
+    (known,) = one.siblings._known.values()
+    three = await start()
+    await one.siblings.ask(TRACE, None)
+    assert len(one.siblings._known) == 2
+    assert known in one.siblings._known.values()
+    assert len(list((tmp_path / "shared").iterdir())) == 3
+    await two.close()
+    await three.close()
+    assert len(list((tmp_path / "shared").iterdir())) == 1
+
+
+async def test_a_socket_that_was_taken_away(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there again soon: nobody asks whom he cannot see, and would go without what that one knows."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    one = await start()
+    one.passages.enter(TRACE, b"one", "t1", 1e9, time.monotonic())
+    for path in (tmp_path / "shared").iterdir():
+        path.unlink()
+    two = await start()
+    found = await two.siblings.ask(TRACE, None)
+    for _ in range(200):
+        if found:
+            break
+        await asyncio.sleep(0.01)
+        found = await two.siblings.ask(TRACE, None)
+    assert [each.raw for each in found] == [b"one"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +172,20 @@ async def test_what_is_no_answer_refuses(
         assert time.monotonic() - began < SOON_S
     text = exposed(one.metrics)[1].decode()
     assert f'svidecar_sibling_lookup_seconds_count{{result="{error.reason}"}} 1' in text  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda _: None, lambda _: b"\0\0\0\1X", lambda _: write_verdict(2**31, Verdict.KNOWN)]
+)
+async def test_who_ends_or_breaks_the_rules_is_not_waited_for(
+    start: Start, tmp_path: Path, answer: Callable[[bytes], bytes | None]
+) -> None:
+    """The connection is over, and with it every question: the request is refused at once and not after its time."""
+    one = await start(60.0)
+    async with other(tmp_path / "shared", answer):
+        asked = await asyncio.gather(*(one.siblings.ask(TRACE, None) for _ in range(3)), return_exceptions=True)
+        assert [type(each) for each in asked] == [SiblingUnavailable] * 3
+        assert {str(each) for each in asked} == {"another process of the app ended before it had answered"}
 
 
 async def test_the_bound_of_questions_without_an_answer(

@@ -1,4 +1,7 @@
-"""transaction.py: what is left when the token service gave a token, and time went on before it could be used."""
+"""transaction.py: which token goes out with a request of the app, and how little of it."""
+
+from dataclasses import replace
+from urllib.parse import parse_qs
 
 import pytest
 from support.fetch import Clock, Web, json_answer
@@ -6,14 +9,24 @@ from support.flow import Caller, exchange_of, get, make_runtime
 from support.flow import Clock as RuntimeClock
 from support.tokens import TokenMint, compact_json
 
-from proxy.errors import TtsUnavailable
+from proxy.errors import (
+    NotReady,
+    ScopeMissing,
+    TokenBadSignature,
+    TokenExpired,
+    TokenUnknownKey,
+    TransactionAmbiguous,
+    TransactionMismatch,
+    TtsBadAnswer,
+    TtsUnavailable,
+)
 from proxy.flow.exchange import Exchange
 from proxy.flow.transaction import Transactions
 from proxy.flow.uses import Uses
 from proxy.observe.catalog import Metrics
 from proxy.policy.compile import compile_destinations
 from proxy.policy.permit import Destination
-from proxy.policy.settings import DestinationSettings
+from proxy.policy.settings import DestinationSettings, Propagation
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
@@ -86,3 +99,180 @@ def test_how_full_the_memories_are() -> None:
     assert (with_app.value, spent.value) == (0.5, 0.25)
     clock.now += 11
     assert spent.value == 0.0
+
+
+WIDE = "ledger.read ledger.write orders.read"
+TRACE, OTHER = b"0af7651916cd43dd8448eb211c80319c", b"1af7651916cd43dd8448eb211c80319c"
+
+
+class Desk:
+    """One process: its token service gives ``given``, and its app is called under a trace id."""
+
+    def __init__(self, given: bytes = b"") -> None:
+        self.clock = Clock()
+        self.web = Web(
+            json_answer(compact_json({"access_token": given.decode(), "issued_token_type": TYPE, "token_type": "N_A"}))
+        )
+        self.jwks = Web(json_answer(MINT.jwks()))
+        self.keys = KeyStore(SETTINGS, self.jwks, self.clock)
+        self.passages = Passages(10, 100_000, 1.0, lambda count: len(self.passages).to_bytes(count))
+        service = TokenService(SETTINGS, self.web, self.keys, self.clock, lambda: 0.5)
+        authenticator = Authenticator(SETTINGS, self.keys, TokenCache(10))
+        self.transactions = Transactions(authenticator, service, NONE_USED, self.passages)
+
+    async def load(self) -> "Desk":
+        """With its keys."""
+        await self.keys.load()
+        return self
+
+    def exchange(self, *fields: str, trace_id: bytes = TRACE) -> Exchange:
+        """A request of the app under a trace id."""
+        made = exchange_at(self.clock)
+        made.head = get(f"Traceparent: 00-{trace_id.decode()}-b7ad6b7169203331-01", *fields)
+        made.trace_id = trace_id
+        return made
+
+    def enter(self, raw: bytes, txn: str = "t", life_s: float = 300.0) -> str:
+        """Have a request with this token be with the app; give its tracestate."""
+        passage = self.passages.enter(TRACE, raw, txn, self.clock.now + life_s, 0.0)
+        return f"Tracestate: svidecar={passage.mark.decode()}"
+
+
+def towards(propagate: Propagation) -> Destination:
+    """A destination that sees the transaction as it is."""
+    return compile_destinations((replace(LEDGER, narrow=None, propagate=propagate),), "example.org").all[0]
+
+
+async def test_no_more_is_asked_for_than_both_have() -> None:
+    """Neither all that the transaction may do, nor all that the destination may see; the app's own token is the subject."""
+    clock = Clock()
+    desk = await Desk(MINT.token(clock.now, scope="ledger.read")).load()
+    wide = MINT.token(clock.now, scope=WIDE)
+    much = compile_destinations((replace(LEDGER, narrow=("ledger.read", "ledger.admin")),), "example.org").all[0]
+    exchange = desk.exchange()
+    asked = desk.transactions.token(exchange, much, wide)
+    assert asked is not None
+    assert not isinstance(asked, bytes)
+    narrow = await asked
+    (sent,) = desk.web.sent
+    form = parse_qs(sent.body.decode())
+    assert (form["scope"], form["subject_token"]) == (["ledger.read"], [wide.decode()])
+    assert form["subject_token_type"] == [TYPE]
+    assert desk.transactions.token(exchange, much, wide) == narrow != wide
+    assert desk.transactions.token(desk.exchange(), much, wide) == narrow
+    assert len(desk.web.sent) == 1
+
+
+@pytest.mark.parametrize("scope", ["ledger.read", "ledger.read ledger.write"])
+async def test_what_the_destination_may_see_goes_as_it_is(scope: str) -> None:
+    """All of it, or less; nobody is asked."""
+    desk = await Desk().load()
+    most = compile_destinations((replace(LEDGER, narrow=("ledger.read", "ledger.write")),), "example.org").all[0]
+    raw = MINT.token(desk.clock.now, scope=scope)
+    assert desk.transactions.token(desk.exchange(), most, raw) == raw
+    assert desk.web.sent == []
+
+
+async def test_the_wider_token_never_leaves() -> None:
+    """Nothing in common, nobody to narrow it, nobody whom we are, or no token of this issuer at all."""
+    desk = await Desk().load()
+    transactions, wide = desk.transactions, MINT.token(desk.clock.now, scope=WIDE)
+    with pytest.raises(ScopeMissing):
+        transactions.token(desk.exchange(), ledger(), MINT.token(desk.clock.now, scope="orders.read ledger.write"))
+    with pytest.raises(TokenBadSignature):
+        transactions.token(desk.exchange(), ledger(), MINT.forger().token(desk.clock.now, scope="ledger.read"))
+    unknown = desk.exchange()
+    unknown.account.local = None
+    with pytest.raises(NotReady):
+        transactions.token(unknown, ledger(), wide)
+    transactions.service = None
+    with pytest.raises(TtsUnavailable):
+        transactions.token(desk.exchange(), ledger(), wide)
+    assert desk.web.sent == []
+
+
+async def test_a_key_that_is_not_known_yet() -> None:
+    """It is learned, and the step comes again; where the issuer has none of that name the request ends."""
+    desk, newer = await Desk().load(), TokenMint(kid="newer")
+    raw = newer.token(desk.clock.now, scope="ledger.read")
+    learned = desk.transactions.token(desk.exchange(), ledger(), raw)
+    assert learned is not None
+    assert not isinstance(learned, bytes)
+    with pytest.raises(TokenUnknownKey):
+        await learned
+    desk.clock.now += 10
+    desk.jwks.answer = json_answer(MINT.jwks(newer))
+    learned = desk.transactions.token(desk.exchange(), ledger(), raw)
+    assert learned is not None
+    assert not isinstance(learned, bytes)
+    assert await learned == raw
+    assert desk.transactions.token(desk.exchange(), ledger(), raw) == raw
+
+
+async def test_a_token_of_our_own_is_held_to_it_too() -> None:
+    """The service need not give what it was asked for."""
+    desk = await Desk().load()
+    most = frozenset({"ledger.read", "ledger.write"})
+    for scope in ("ledger.read", "ledger.read ledger.write"):
+        desk.transactions.hold(desk.exchange(), MINT.token(desk.clock.now, scope=scope), most)
+    with pytest.raises(TtsBadAnswer):
+        desk.transactions.hold(desk.exchange(), MINT.token(desk.clock.now, scope=WIDE), most)
+
+
+async def test_what_goes_out_with_nothing_copied() -> None:
+    """By the mark wherever the transaction is wanted, by the trace id where that is believed, else nothing."""
+    desk = await Desk().load()
+    by_mark, by_trace, never = (
+        towards(each) for each in (Propagation.TRACESTATE, Propagation.TRACEPARENT, Propagation.NEVER)
+    )
+    mark = desk.enter(b"token")
+    token = desk.transactions.token
+    assert [token(desk.exchange(mark), to, b"") for to in (by_mark, by_trace, never)] == [b"token", b"token", b""]
+    assert [token(desk.exchange(), to, b"") for to in (by_mark, by_trace, never)] == [b"", b"token", b""]
+    assert token(desk.exchange(trace_id=OTHER), by_trace, b"") == b""
+    desk.enter(b"another")
+    with pytest.raises(TransactionAmbiguous):
+        token(desk.exchange(), by_trace, b"")
+    assert token(desk.exchange(mark), by_trace, b"") == b"token"
+
+
+async def test_what_was_remembered_ends_with_its_token() -> None:
+    """Until then, and not at it."""
+    desk = await Desk().load()
+    mark = desk.enter(b"token", life_s=5.0)
+    desk.clock.now += 4.9
+    assert desk.transactions.token(desk.exchange(mark), towards(Propagation.TRACESTATE), b"") == b"token"
+    desk.clock.now += 0.1
+    with pytest.raises(TokenExpired):
+        desk.transactions.token(desk.exchange(mark), towards(Propagation.TRACESTATE), b"")
+
+
+async def test_what_the_app_copied_is_of_its_transaction() -> None:
+    """Itself, or a replacement of it, verified; another transaction's is refused, and where nothing is known it goes."""
+    desk = await Desk().load()
+    token, to = desk.transactions.token, towards(Propagation.TRACESTATE)
+    own, replaced, foreign = (
+        MINT.token(desk.clock.now, txn=txn, jti=jti) for txn, jti in (("a", 1), ("a", 2), ("b", 3))
+    )
+    mark = desk.enter(own, "a")
+    assert [token(desk.exchange(mark), to, raw) for raw in (own, replaced)] == [own, replaced]
+    with pytest.raises(TransactionMismatch):
+        token(desk.exchange(mark), to, foreign)
+    with pytest.raises(TokenBadSignature):
+        token(desk.exchange(mark), to, MINT.forger().token(desk.clock.now, txn="a"))
+    assert token(desk.exchange(), to, foreign) == foreign
+    assert token(desk.exchange(mark), towards(Propagation.NEVER), foreign) == foreign
+
+
+async def test_what_is_found_is_narrowed_as_well() -> None:
+    """However the token came."""
+    clock = Clock()
+    narrow = MINT.token(clock.now, scope="ledger.read")
+    desk = await Desk(narrow).load()
+    to = compile_destinations((replace(LEDGER, propagate=Propagation.TRACESTATE),), "example.org").all[0]
+    mark = desk.enter(MINT.token(clock.now, scope=WIDE))
+    asked = desk.transactions.token(desk.exchange(mark), to, b"")
+    assert asked is not None
+    assert not isinstance(asked, bytes)
+    assert await asked == narrow
+    assert desk.transactions.token(desk.exchange(), to, b"") == b""

@@ -76,7 +76,7 @@ def test_alternatives() -> None:
         both.permit(b"GET", b"/orders/1", replace(token("agents.use"), actors=("agents/1",)), NOW)
 
 
-@pytest.mark.parametrize("pattern", ["", " ", "a*b", "**", "a ", "a\n"])
+@pytest.mark.parametrize("pattern", ["", " ", "a*b", "**", "a ", "a\n", "a\nb"])
 def test_patterns_that_are_none(pattern: str) -> None:
     """They are told with their place."""
     with pytest.raises(InvalidActor):

@@ -87,6 +87,7 @@ def test_any_reading_is_enough(target: str, allowed: Ambiguity) -> None:
         ("GET /a", "HEAD", True),
         ("GET /a", "POST", False),
         ("HEAD /a", "GET", False),
+        ("POST /a", "HEAD", False),
         ("* /a", "TRACE", True),
         ("* /a", "PURGE", True),
         ("DELETE /a", "DELETE", True),
@@ -117,6 +118,13 @@ def test_any_template_that_fits_and_not_the_most_specific() -> None:
     for match in ("GET /a/**", "GET /{y}/{z}/{w}", "GET /a/b/c", "* /**"):
         with pytest.raises(DeniedByRule, match="the rule 'deny' denies it"):
             grant(exact, deny(match)).permit(b"GET", b"/a/b/c", token(), NOW)
+
+
+def test_each_of_several_with_parameters() -> None:
+    """Two that begin with a parameter are told apart by what follows, whatever it is called."""
+    denying = deny("GET /{x}/a", "GET /{y}/b", "GET /{z}/{w}/c")
+    for target, denied in (("/1/a", True), ("/1/b", True), ("/1/2/c", True), ("/1/c", False), ("/1/2/a", False)):
+        assert is_denied(denying, "GET", target) is denied
 
 
 def test_it_denies_also_where_nothing_allows() -> None:
@@ -206,6 +214,18 @@ def test_the_request_is_asked_for_where_it_matters() -> None:
     certain = grant(OPEN, deny("GET /a", hosts=("debug",)), deny("GET /a", name="certain"))
     with pytest.raises(DeniedByRule, match="'certain'"):
         certain.permit(b"GET", b"/a", token(), NOW)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_rule_that_is_silent_decides_for_no_other(first: int) -> None:
+    """One needs the request, another does not speak of this one: whatever their order, nothing passes unseen."""
+    both = [deny("GET /a", hosts=("debug",)), deny("GET /a", name="of bob", subjects=("bob",))]
+    one = grant(OPEN, both[first], both[1 - first])
+    with pytest.raises(Undecided):
+        one.permit(b"GET", b"/a", token(), NOW)
+    facts = Facts(method=b"GET", target=b"/a", lines=[], authority=b"debug")
+    with pytest.raises(DeniedByRule):
+        one.permit(b"GET", b"/a", token(), NOW, facts)
 
 
 def test_a_grant_that_was_taken_back_keeps_them() -> None:

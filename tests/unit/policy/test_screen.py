@@ -23,6 +23,7 @@ def test_nothing_is_read_while_nothing_is_revoked() -> None:
     """Also not what is no token at all: the peer refuses it."""
     screen(Revoked()).check(b"no token")
     screen(Revoked([entry(spiffe_id="spiffe://example.org/edge")])).check(b"no token")
+    Screen(Revoked(), Profile.STRICT, 4096).check(b"no token")
 
 
 def test_what_is_revoked_stays_here() -> None:
@@ -31,6 +32,7 @@ def test_what_is_revoked_stays_here() -> None:
     held = screen(revoked)
     other = MINT.token(txn="task-2")
     held.check(other)
+    assert not held.refuses(other)
     for claims in ({"txn": "task-1"}, {"act": {"sub": "agent-2", "act": {"sub": "agent-1"}}}):
         with pytest.raises(TokenRevoked):
             held.check(MINT.token(**claims))
@@ -57,6 +59,15 @@ def test_what_cannot_be_compared_stays_here(raw: bytes, error: type[Exception]) 
     with pytest.raises(error):
         held.check(raw)
     assert held.refuses(raw)
+
+
+def test_size_n_and_n_plus_1() -> None:
+    """As large as the limit of tokens, and not one byte more."""
+    revoked, raw = Revoked([entry(txn="task-1")]), MINT.token()
+    for most, refused in ((len(raw), False), (len(raw) - 1, True)):
+        held = Screen(revoked, Profile.STRICT, most)
+        held.changed()
+        assert held.refuses(raw) is refused
 
 
 def test_blind() -> None:

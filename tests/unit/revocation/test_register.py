@@ -45,6 +45,31 @@ def test_at_the_limit_and_beyond() -> None:
     assert len(told.register.revoked) == 2
 
 
+def test_the_last_place() -> None:
+    """One by one as many as the limit, and not one more; what is stronger takes the place of what it joins."""
+    told = Told(2)
+    first = told.register.put("admin", entry(sub="alice", issued_before=NOW - 50))
+    assert told.register.put("admin", entry(sub="alice", issued_before=NOW - 50)) == first
+    told.register.put("admin", entry(txn="b"))
+    stronger = told.register.put("admin", entry(sub="alice", issued_before=NOW))
+    assert stronger != first
+    assert len(told.register.revoked) == 2
+    assert dict(told.register.entries("admin"))[stronger.id] == stronger
+    assert told.register.entries("file") == {}
+    with pytest.raises(RevocationsInvalid):
+        told.register.put("file", entry(txn="c"))
+
+
+def test_what_is_lifted_is_good_again() -> None:
+    """At once, and everybody is told."""
+    told = Told()
+    put = told.register.put("admin", entry(txn="task-1"))
+    assert not told.register.revoked.passes(token())
+    assert told.register.drop("admin", put.id)
+    assert told.register.revoked.passes(token())
+    assert told.changes == 2
+
+
 def test_each_source_speaks_for_itself() -> None:
     """What the operator lifts, the file may still name."""
     told = Told()

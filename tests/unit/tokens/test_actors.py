@@ -65,6 +65,8 @@ def test_an_actor_that_cannot_be_read(act: object) -> None:
         None,
         [],
         {"chain_metadata": []},
+        {"prov": []},
+        {"posture": "x"},
         {"identity": "x"},
         {"identity": {"workload_id": 1}},
         {"chain_metadata": {"hop_count": -1}},

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from proxy.errors import AccessTokenMalformed, AccessTokenMissing, FactUnusable
 from proxy.tokens.ask import MAX_CONTEXT_BYTES, Ask, compile_ask
-from proxy.tokens.exchange import request_body
+from proxy.tokens.exchange import Want, request_body
 from proxy.tokens.facts import MAX_FACTS, Facts
 from proxy.tokens.settings import AskSettings, SubjectSettings
-from proxy.tokens.subject import TYPES, InvalidType, kind_of
+from proxy.tokens.subject import TYPES, InvalidType, kind_of, subject
 
 ME = "spiffe://example.org/edge"
 
@@ -42,7 +42,22 @@ def test_in_our_own_name() -> None:
     own = ask()
     assert own.is_plain
     assert own.want(facts(), ME) == ask().want(facts(b"Authorization: Bearer x"), ME)
+    assert own.want(facts(), ME) == Want(ME, ("a",))
+    assert own.field == b""
     assert own.without([b"Authorization: Bearer x"]) == [b"Authorization: Bearer x"]
+
+
+def test_what_makes_it_more_than_our_own_name() -> None:
+    """A subject, details or context: each alone."""
+    for settings in ({"subject": SubjectSettings()}, {"details": {"a": "method"}}, {"context": {"a": "method"}}):
+        assert not ask(**settings).is_plain
+
+
+def test_equal_ones_are_equal() -> None:
+    """As their settings are, so that a policy that is read again changes nothing."""
+    one, again, other = ask(details={"a": "method"}), ask(details={"a": "method"}), ask(details={"a": "source"})
+    assert (one == again, one == other, hash(one) == hash(again)) == (True, False, True)
+    assert one != "an ask"
 
 
 @pytest.mark.parametrize("word", sorted(set(TYPES) - {"unsigned_json"}))
@@ -53,6 +68,7 @@ def test_every_type_of_subject_token(word: str) -> None:
         found = made.want(facts(line), ME).subject
         assert found is not None
         assert (found.kind, found.token) == (f"urn:ietf:params:oauth:token-type:{word}", "abc.def~+/=")
+        assert found.audience == "", "verified here as a JWT-SVID is this kind alone"
         assert made.without([b"A: 1", line]) == [b"A: 1"]
 
 
@@ -67,6 +83,21 @@ def test_a_name_is_an_unsigned_subject() -> None:
             made.want(facts(b"X-User: " + value), ME)
 
 
+def test_a_subject_shows_no_token() -> None:
+    """In a log by accident it has the hash, by which two are the same."""
+    one = subject(TYPES["access_token"], "secret")
+    assert "secret" not in repr(one)
+    assert one == subject(TYPES["access_token"], "secret") != subject(TYPES["access_token"], "other")
+
+
+def test_the_words_of_types() -> None:
+    """Those of RFC 8693 section 3, and of the draft of transaction tokens."""
+    assert set(TYPES) == {
+        *("access_token", "id_token", "jwt", "saml1", "saml2"),
+        *("txn_token", "unsigned_json", "self_signed"),
+    }
+
+
 def test_a_refresh_token_is_never_sent() -> None:
     """Under no name (specs 1.8)."""
     for word in ("refresh_token", "urn:ietf:params:oauth:token-type:refresh_token"):
@@ -74,6 +105,10 @@ def test_a_refresh_token_is_never_sent() -> None:
             kind_of(word)
         assert errors_of(subject=SubjectSettings(type=word)) == ["x.subject.type"]
     assert kind_of("urn:example:our-own") == "urn:example:our-own"
+    assert kind_of("urn:" + "x" * 251)
+    for word in ("urn:" + "x" * 252, "urn:\u00e9", "urn:a\nb", "uri:a"):
+        with pytest.raises(InvalidType):
+            kind_of(word)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +139,12 @@ def test_a_token_in_the_query() -> None:
         b"Access_Token=b",
         b"a;access_token=b",
         b"access.token[]=b",
+        b"access+token=b",
     ):
         with pytest.raises(AccessTokenMalformed):
             made.want(facts(b"Authorization: Bearer a", target=b"/?" + query), ME)
+    own_field = ask(subject=SubjectSettings(taken="header:x-token"))
+    assert own_field.want(facts(b"X-Token: a", target=b"/?access_token=b"), ME).subject, "not the way of RFC 6750"
     for query in (b"access_tokens=b", b"q=access_token", b"%zz=1", b"%ff=1", b""):
         assert made.want(facts(b"Authorization: Bearer a", target=b"/access_token?" + query), ME).subject
 
@@ -143,6 +181,23 @@ def test_templates_n_and_n_plus_1() -> None:
     big = ask(details={f"f{n}": "header:a" for n in range(5)})
     with pytest.raises(FactUnusable, match=str(MAX_CONTEXT_BYTES)):
         big.want(facts(b"A: " + b"x" * 1000), ME)
+    exact = ask(details={**{f"f{n}": "header:a" for n in range(4)}, "f4": "header:b"})
+    room = MAX_CONTEXT_BYTES - len(json.dumps(dict.fromkeys(("f0", "f1", "f2", "f3", "f4"), ""), separators=(",", ":")))
+    lines = b"A: " + b"x" * 1000, b"B: " + b"x" * (room - 4000)
+    assert len(exact.want(facts(*lines), ME).details) == MAX_CONTEXT_BYTES
+    with pytest.raises(FactUnusable, match=str(MAX_CONTEXT_BYTES)):
+        exact.want(facts(lines[0], lines[1] + b"x"), ME)
+
+
+def test_subject_n_and_n_plus_1() -> None:
+    """16 KiB of a token that is traded, not one more."""
+    made = ask(subject=SubjectSettings())
+    for size in (1, 16384):
+        found = made.want(facts(b"Authorization: Bearer " + b"X" * size), ME).subject
+        assert found is not None
+        assert len(found.token) == size
+    with pytest.raises(AccessTokenMalformed):
+        made.want(facts(b"Authorization: Bearer " + b"X" * 16385), ME)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,26 @@
 """JWT-SVIDs for a token service: kept to half their life, asked for once, and never shown when they are bad."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pki import Authority
 from support.tokens import TokenMint, compact_json
 
 from proxy.errors import KeysUnavailable, TtsUnavailable
-from proxy.tokens.assertion import Assertions
+from proxy.identity.bundle import Bundle
+from proxy.identity.settings import FilesSettings, IdentitySettings, WorkloadApiSettings
+from proxy.identity.sources.files import FilesSource
+from proxy.identity.sources.source import Told
+from proxy.identity.sources.workload_api import WorkloadApiSource
+from proxy.identity.store import IdentityStore
+from proxy.identity.svid import X509Svid
+from proxy.tokens.assertion import Assertions, make_assertions
 from proxy.tokens.exchange import Want, request_body
+from proxy.tokens.settings import ServiceSettings
 from proxy.workload_api.failure import CallFailed, Failure
 from proxy.workload_api.messages import JWTSVID, JWTBundlesResponse, JWTSVIDResponse
 
@@ -121,3 +132,37 @@ def test_in_the_form() -> None:
     body = request_body(want, "example.org", assertion="x.y.z")
     kind = b"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-spiffe"
     assert b"client_assertion_type=" + kind + b"&client_assertion=x.y.z" in body
+
+
+async def test_where_they_are_made() -> None:
+    """Where the token service asks for them and an agent can give them; another identity is not shown the old one's."""
+    authority, store, now = Authority.make("example.org"), IdentityStore(), time.time()
+    told = Told(
+        loaded=lambda _ok, _detail: None,
+        taken_back=lambda _why: None,
+        stream=lambda _name, _up: None,
+        failed=lambda _name, _kind: None,
+    )
+    agent = IdentitySettings(trust_domain="example.org", workload_api=WorkloadApiSettings(socket="unix:///agent.sock"))
+    source = WorkloadApiSource(agent, store, time.time, lambda: 0.0, told)
+    paths = FilesSettings(svid=Path("/c"), key=Path("/k"), bundle=Path("/b"))
+    files = FilesSource(
+        IdentitySettings(trust_domain="example.org", files=paths), store, time.time, lambda _ok, _why: None
+    )
+    asking = ServiceSettings(url="https://tts/", spiffe_id="spiffe://example.org/tts", jwt_svid_audience=AUDIENCE)
+    silent = ServiceSettings(url="https://tts/", spiffe_id="spiffe://example.org/tts")
+    for service, of in ((None, source), (silent, source), (asking, files)):
+        assert make_assertions(service, of, store, time.time) is None
+    made = make_assertions(asking, source, store, time.time)
+    assert made is not None
+    given = authority.svid(URI)
+    bundle = Bundle.from_pem("example.org", authority.bundle_pem)
+    for change in (
+        lambda: store.replace(X509Svid.from_pem(given.chain_pem, given.key_pem), {"example.org": bundle}, now),
+        store.withdraw,
+    ):
+        made._held, made._renew_at = "old", now + 1000
+        assert await made.obtain() == "old"
+        change()
+        with pytest.raises(KeysUnavailable):
+            await made.obtain()

@@ -2,6 +2,7 @@
 
 import pytest
 from support.fetch import Clock, Web, json_answer
+from support.revocation import entry
 from support.tokens import ABSENT, TokenMint
 
 from proxy.errors import (
@@ -11,8 +12,10 @@ from proxy.errors import (
     TokenExpired,
     TokenMalformed,
     TokenRefusal,
+    TokenRevoked,
     TokenUnknownKey,
 )
+from proxy.policy.revocation import Revoked
 from proxy.tokens.authenticate import Authenticator
 from proxy.tokens.cache import TokenCache
 from proxy.tokens.jwks import KeyStore
@@ -62,6 +65,30 @@ async def test_first_verified_then_remembered() -> None:
     assert made.counted == ["miss", ("verified", 1.0)]
     assert made.authenticator.authenticate(bytes(bytearray(raw)), NOW + 1) is token
     assert made.counted[2:] == ["hit"]
+
+
+async def test_what_is_revoked() -> None:
+    """Is refused when it is verified, and once all are doubted also where it is remembered; the others stay so."""
+    made, revoked = await bench(MINT), Revoked([entry(txn="revoked")])
+    counted: list[str] = []
+    authenticator = Authenticator(
+        SETTINGS,
+        made.keys,
+        TokenCache(SETTINGS.cache_entries, revoked.passes),
+        on_verify=lambda result, _seconds: counted.append(result),
+        check=revoked.check,
+    )
+    with pytest.raises(TokenRevoked):
+        authenticator.authenticate(MINT.token(NOW, txn="revoked"), NOW)
+    one, other = MINT.token(NOW, txn="one"), MINT.token(NOW, txn="other")
+    for raw in (one, other):
+        authenticator.authenticate(raw, NOW)
+    revoked.add(entry(txn="one"))
+    authenticator.doubt()
+    with pytest.raises(TokenRevoked):
+        authenticator.authenticate(one, NOW)
+    assert authenticator.authenticate(other, NOW).txn == "other"
+    assert counted == ["token_revoked", "verified", "verified", "token_revoked"]
 
 
 async def test_exp_is_compared_on_every_request() -> None:

@@ -88,6 +88,45 @@ def test_bytes_are_bounded_whatever_the_entries() -> None:
     assert MAX_BYTES // 2 <= most <= MAX_BYTES + 2 * size
 
 
+@pytest.mark.parametrize("forget", ["flood", "doubt", "clear"])
+def test_large_tokens_of_before_do_not_count(forget: str) -> None:
+    """What has gone takes no room: a bound of small tokens is held again."""
+    cache = TokenCache(8, lambda _: True)
+    for number in range(4):
+        cache.remember(name(number).ljust(MAX_BYTES // 6, b"."), TOKEN)
+    if forget == "doubt":
+        cache.doubt()
+    elif forget == "clear":
+        cache.clear()
+    for number in range(4):
+        cache.remember(name(number), TOKEN)
+    assert all(cache.recall(name(number)) is TOKEN for number in range(4))
+    assert len(cache._young) == 4
+
+
+def test_doubt_of_large_tokens_loses_none() -> None:
+    """Their bytes were counted once, and the next that comes pushes none of them out."""
+    cache = TokenCache(8, lambda _: True)
+    large = [name(number).ljust(MAX_BYTES // 6, b".") for number in range(4)]
+    for raw in large:
+        cache.remember(raw, TOKEN)
+    cache.doubt()
+    cache.remember(b"small", TOKEN)
+    assert cache.recall(large[-1]) is TOKEN
+
+
+def test_doubt_of_more_than_the_bound_keeps_the_newest() -> None:
+    """What was asked for last is what is asked anew."""
+    cache = TokenCache(4, lambda _: True)
+    for _ in range(2):
+        for number in range(4):
+            cache.remember(name(number), TOKEN)
+        cache.doubt()
+        cache.remember(b"newest", TOKEN)
+        cache.doubt()
+        assert cache.recall(b"newest") is TOKEN
+
+
 def test_doubt_asks_anew_and_loses_nothing() -> None:
     """Each token is asked about once more, when it is next recalled; those that are good stay remembered."""
     asked: list[TxnToken] = []

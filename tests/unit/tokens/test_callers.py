@@ -2,15 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 from support.tokens import TokenMint, compact_json
 
 from proxy.errors import AccessTokenRefused, KeysUnavailable
+from proxy.identity.settings import FilesSettings, IdentitySettings, WorkloadApiSettings
+from proxy.identity.sources.files import FilesSource
+from proxy.identity.sources.source import Told
+from proxy.identity.sources.workload_api import WorkloadApiSource
+from proxy.identity.store import IdentityStore
 from proxy.tokens import callers as module
-from proxy.tokens.callers import Callers
-from proxy.tokens.settings import AskSettings, SubjectSettings
+from proxy.tokens.assertion import make_assertions
+from proxy.tokens.callers import Callers, make_callers
+from proxy.tokens.settings import AskSettings, ServiceSettings, SubjectSettings
 from proxy.workload_api.messages import JWTBundlesResponse
 
 TTS = "spiffe://example.org/tts"
@@ -108,6 +116,44 @@ def test_what_is_fetched_lies_over_what_the_agent_gives(bench: Bench) -> None:
     bench.foreign = {"other.org": bundle(newer)}
     bench.callers.check(token, TTS)
     assert bench.refusal(bench.token(OTHER, sub="spiffe://other.org/batch")).startswith("token_")
+
+
+def test_what_is_fetched_and_cannot_be_used_leaves_nothing(bench: Bench) -> None:
+    """The agent's keys of that domain do not come back for it: they may be those that were taken back."""
+    bench.callers.check(bench.token(OTHER, sub="spiffe://other.org/batch"), TTS)
+    bench.foreign = {"other.org": b"{}"}
+    assert bench.refusal(bench.token(OTHER, sub="spiffe://other.org/batch")) == "unknown_trust_domain"
+    bench.callers.check(bench.token(), TTS)
+
+
+def test_who_gives_the_keys() -> None:
+    """An agent, by a stream of ours or by the one that assertions follow already; files give none."""
+    store = IdentityStore()
+    agent = IdentitySettings(trust_domain="example.org", workload_api=WorkloadApiSettings(socket="unix:///agent.sock"))
+    told = Told(
+        loaded=lambda _ok, _detail: None,
+        taken_back=lambda _why: None,
+        stream=lambda _name, _up: None,
+        failed=lambda _name, _kind: None,
+    )
+    source = WorkloadApiSource(agent, store, lambda: 0.0, lambda: 0.0, told)
+    files = IdentitySettings(
+        trust_domain="example.org", files=FilesSettings(svid=Path("/c"), key=Path("/k"), bundle=Path("/b"))
+    )
+    bench = Bench()
+    assert make_callers(FilesSource(files, store, lambda: 0.0, lambda _ok, _why: None), None, dict, time) is None
+    alone = make_callers(source, None, lambda: bench.foreign, lambda: bench.now)
+    assert alone is not None
+    with pytest.raises(KeysUnavailable):
+        alone.check(bench.token(), TTS)
+    assertions = make_assertions(
+        ServiceSettings(url="https://tts/", spiffe_id=TTS, jwt_svid_audience=TTS), source, store, lambda: bench.now
+    )
+    assert assertions is not None
+    shared = make_callers(source, assertions, lambda: bench.foreign, lambda: bench.now)
+    assert shared is not None
+    bench.give(take=assertions.take_bundles)
+    assert str(shared.check(bench.token(), TTS).spiffe_id) == URI
 
 
 def test_without_keys_nobody_is_believed() -> None:

@@ -118,9 +118,10 @@ def test_context(name: str, value: object) -> None:
 
 def test_repr_names_no_person() -> None:
     """A token in a log by accident tells neither subject nor context."""
-    shown = repr(read(sub="alice", tctx={"to": "bob"}, rctx={"ip": "carol"}))
+    agentic = {"identity": {"workload_id": "dave"}}
+    shown = repr(read(sub="alice", tctx={"to": "bob"}, rctx={"ip": "carol"}, agentic_ctx=agentic))
     assert "97053963" in shown
-    assert not any(name in shown for name in ("alice", "bob", "carol"))
+    assert not any(name in shown for name in ("alice", "bob", "carol", "dave"))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

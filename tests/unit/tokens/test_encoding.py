@@ -28,6 +28,14 @@ def test_base64url_round_trip(value: bytes) -> None:
     assert decode_base64url(encoded) == value
 
 
+def test_each_last_character() -> None:
+    """None of the 64 is taken for padding."""
+    for last in range(64):
+        encoded = encode_base64url(bytes([0, 0, last]))
+        assert len(encoded) == 4
+        assert decode_base64url(encoded) == bytes([0, 0, last])
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=40))
 def test_whatever_decodes_is_canonical(raw: bytes) -> None:
@@ -146,6 +154,22 @@ def test_depth_n_and_n_plus_1() -> None:
         read_json_object(nested(MAX_DEPTH + 1))
     assert read_json_object(b'{"a":"' + b"[" * 1000 + b'\\"' + b"{" * 1000 + b'"}')
     assert read_json_object(b'{"a":[' + b",".join([b"{}"] * 1000) + b"]}")
+
+
+def test_depth_is_of_what_is_open() -> None:
+    """Objects count as arrays do; what was closed counts no more, and buys nothing either; strings are no depth."""
+
+    def objects(depth: int) -> bytes:
+        return b'{"a":' * (depth - 1) + b"{}" + b"}" * (depth - 1)
+
+    assert read_json_object(objects(MAX_DEPTH))
+    with pytest.raises(ValueError, match="deeper"):
+        read_json_object(objects(MAX_DEPTH + 1))
+    for closed in (b"[]", b"{}", b'["x"]', b'{"x":"y"}'):
+        many = (closed + b",") * 1000
+        assert read_json_object(b'{"a":[' + many + objects(MAX_DEPTH - 2) + b"]}")
+        with pytest.raises(ValueError, match="deeper"):
+            read_json_object(b'{"a":[' + many + objects(MAX_DEPTH - 1) + b"]}")
 
 
 def test_depth_of_text_that_is_no_json_takes_linear_time() -> None:

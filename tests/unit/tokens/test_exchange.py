@@ -12,8 +12,17 @@ from support.fetch import json_answer
 from support.tokens import ABSENT, compact_json
 
 from proxy.errors import ProxyError, TtsBadAnswer, TtsRefused, TtsRefusedUs, TtsUnavailable
-from proxy.tokens.exchange import ERROR_CODES, MAX_ANSWER_BYTES, Want, read_answer, request_body
+from proxy.tokens.exchange import (
+    ERROR_CODES,
+    MAX_ANSWER_BYTES,
+    SUBJECT_CODES,
+    Want,
+    read_answer,
+    request_body,
+)
 from proxy.tokens.fetch import Answer
+from proxy.tokens.profile import Profile
+from proxy.tokens.subject import subject
 
 WANT = Want(client="spiffe://example.org/orders", scopes=("ledger.write", "ledger.read"))
 GOOD = {
@@ -40,6 +49,20 @@ def test_request() -> None:
         b"&subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aunsigned_json"
         b"&client_id=spiffe%3A%2F%2Fexample.org%2Forders"
     )
+
+
+def test_whose_token_it_is_to_be() -> None:
+    """The subject's where there is one, as it came; details and context as text, which older drafts encode once more."""
+    svid = subject("urn:ietf:params:oauth:token-type:jwt", "a.b.c")
+    want = Want(WANT.client, ("s",), svid, details='{"n":1}', context='{"ip":"?>?"}')
+    form = dict(parse_qsl(request_body(want, "example.org").decode()))
+    assert (form["subject_token"], form["subject_token_type"]) == ("a.b.c", svid.kind)
+    assert (form["request_details"], form["request_context"]) == ('{"n":1}', '{"ip":"?>?"}')
+    older = dict(parse_qsl(request_body(want, "example.org", Profile.OLDER_DRAFTS).decode()))
+    assert (older["subject_token"], older["request_details"]) == ("a.b.c", "eyJuIjoxfQ")
+    assert older["request_context"] == "eyJpcCI6Ij8-PyJ9"
+    own = dict(parse_qsl(request_body(WANT, "example.org", Profile.OLDER_DRAFTS).decode()))
+    assert own["subject_token"] == "eyJzdWIiOiJzcGlmZmU6Ly9leGFtcGxlLm9yZy9vcmRlcnMifQ"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -157,6 +180,15 @@ def test_refused(status: int, code: str) -> None:
     with pytest.raises(TtsRefusedUs if of_ours else TtsRefused) as caught:
         read_answer(json_answer(body, status))
     assert caught.value.detail == code
+
+
+def test_the_codes() -> None:
+    """Those of RFC 6749 section 5.2 and RFC 8693 section 2.2.2; two of them may speak of the subject token."""
+    assert {
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client"),
+        *("unsupported_grant_type", "invalid_scope", "invalid_target"),
+    } == ERROR_CODES
+    assert {"invalid_request", "invalid_grant"} == SUBJECT_CODES
 
 
 @pytest.mark.parametrize("code", ["", "alice", "invalid_request\n", "Invalid_Request", "<script>"])

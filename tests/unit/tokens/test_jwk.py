@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.tokens import ABSENT, TokenMint
 
-from proxy.tokens.encoding import encode_base64url
+from proxy.tokens.encoding import decode_base64url, encode_base64url
 from proxy.tokens.jwk import MAX_RSA_BITS, MAX_RSA_EXPONENT, MIN_RSA_BITS, MIN_RSA_EXPONENT, UnusableKey, read_jwk
 
 EC = TokenMint().jwk
@@ -107,6 +107,7 @@ def test_usable(jwk: dict[str, Any]) -> None:
         (changed(EC, x=encode_base64url(bytes(32)).decode(), y=encode_base64url(bytes(32)).decode()), "point"),
         (changed(EC, x=EC["x"][:-3]), "length"),
         (changed(EC, x=encode_base64url(b"\x00" * 33).decode()), "length"),
+        (changed(EC, y=encode_base64url(b"\x00" + decode_base64url(EC["y"].encode())).decode()), "length"),
         (changed(RSA, alg="ES256"), "RSA"),
         (changed(RSA, alg="RSA-OAEP"), "alg"),
         (changed(RSA, n=ABSENT), "n is not"),
@@ -125,6 +126,14 @@ def test_unusable(jwk: object, reason: str) -> None:
     with pytest.raises(UnusableKey, match=reason) as caught:
         read_jwk(jwk)
     assert EC["x"] not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["d", "p", "q", "dp", "dq", "qi", "oth", "k"])
+def test_each_private_part(name: str) -> None:
+    """One alone is enough (RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1): who publishes it has lost the key."""
+    for jwk in (EC, RSA, OKP):
+        with pytest.raises(UnusableKey, match="private"):
+            read_jwk(changed(jwk, **{name: "AAAA"}))
 
 
 def test_an_absent_point_at_another_curve_is_not_swapped_in() -> None:

@@ -304,6 +304,16 @@ async def test_learn_from_a_file(tmp_path: Path) -> None:
     assert await store.learn("two")
 
 
+async def test_a_file_that_says_the_same_is_no_failure(tmp_path: Path) -> None:
+    """A kid that is not in it is unknown: the token's fault, and not that of the keys."""
+    path = tmp_path / "jwks.json"
+    path.write_bytes(ONE.jwks())
+    store = store_of(Web(UpstreamDown()), Clock(), TokenSettings(audience="example.org", keys=str(path)))
+    await store.load()
+    assert not await store.learn("two")
+    assert store.last_error == ""
+
+
 async def test_a_failure_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """Not every second anew; and a key that is left out is named by its rule."""
     web = Web(UpstreamDown("no route"))
@@ -336,6 +346,19 @@ async def test_a_start_without_the_server(tmp_path: Path) -> None:
     assert later.current.knows("one")
     assert later.loaded_at == confirmed_at
     assert "upstream_down" in later.last_error
+
+
+@pytest.mark.parametrize("age_s", [0, 100])
+async def test_the_age_of_a_copy_n(tmp_path: Path, age_s: int) -> None:
+    """Of this moment, or as old as it may be; ``test_copies_that_are_not_believed`` has the next."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    settings = with_copy(tmp_path)
+    await store_of(web, clock, settings).load()
+    web.answer = UpstreamDown()
+    clock.now += age_s
+    later = store_of(web, clock, settings)
+    await later.load()
+    assert knows_any(later)
 
 
 async def test_each_confirmation_makes_the_copy_young(tmp_path: Path) -> None:
@@ -389,6 +412,16 @@ async def test_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
     assert knows_any(store)
 
 
+async def test_a_copy_that_was_taken_away_is_written_again(tmp_path: Path) -> None:
+    """Though the server says nothing new: found missing once, and there after the next read."""
+    store, copy = store_of(Web(json_answer(ONE.jwks())), Clock(), with_copy(tmp_path)), tmp_path / "copy.json"
+    await store.load()
+    copy.unlink()
+    await store.load()
+    await store.load()
+    assert copy.read_bytes() == ONE.jwks()
+
+
 async def test_keys_that_nobody_confirms_are_given_up() -> None:
     """At the age and not a moment earlier; whoever remembers tokens is told; and they come back with their server."""
     clock, web = Clock(), Web(json_answer(ONE.jwks()))
@@ -407,6 +440,21 @@ async def test_keys_that_nobody_confirms_are_given_up() -> None:
     web.answer = json_answer(ONE.jwks())
     await store.load()
     assert told == [True, False, True]
+
+
+async def test_keep_gives_up_what_is_old() -> None:
+    """It is looked at after each read that fails, without anybody asking."""
+    clock, web = Clock(), Web(json_answer(ONE.jwks()))
+    store = store_of(web, clock, replace(URL, keys_max_age_s=300.5))
+    told: list[bool] = []
+    store.subscribe(lambda: told.append(knows_any(store)))
+    await store.load()
+    web.answer = UpstreamDown()
+    await keep_for(store, clock, 2)
+    assert knows_any(store)
+    await keep_for(store, clock, 6)
+    assert not knows_any(store)
+    assert told == [True, False], "once, however often it is looked at"
 
 
 async def test_unknown_while_the_server_is_down() -> None:

@@ -64,6 +64,13 @@ def test_good() -> None:
     assert verify_jwt_svid(make(aud=["x", AUDIENCE]), BUNDLES, AUDIENCE, NOW).audience == ("x", AUDIENCE)
 
 
+def test_repr_tells_no_claims() -> None:
+    """One in a log by accident says whose it is, and nothing else that stood in it."""
+    shown = repr(verify_jwt_svid(make(email="alice"), BUNDLES, AUDIENCE, NOW))
+    assert "orders" in shown
+    assert "alice" not in shown
+
+
 @pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
 def test_all_algorithms_of_the_standard(algorithm: str) -> None:
     """Where the bundle names them for the key; another maker of tokens (PyJWT) signs."""
@@ -124,6 +131,7 @@ def test_all_algorithms_of_the_standard(algorithm: str) -> None:
         (make() + b"=", "token_malformed"),
         (make() + b".x", "token_malformed"),
         (b"a.!.c", "token_malformed"),
+        (make().split(b".")[0] + b".!.c3Zp", "token_malformed"),
     ],
 )
 def test_each_rule(raw: bytes, why: str) -> None:

@@ -75,6 +75,16 @@ def test_fullness() -> None:
     assert used.fullness(WINDOW_S + 10) == 0.0
 
 
+def test_what_is_known() -> None:
+    """Each use with its end, for those who share the list; what has ended is not told."""
+    used = UsedTransactions(5, WINDOW_S)
+    used.use(use_of("r", "short"), 10, 0)
+    used.use(use_of("r", "long"), 300, 0)
+    short, long = use_of("r", "short"), use_of("r", "long")
+    assert used.known(WINDOW_S - 0.1) == {short: WINDOW_S, long: 300}
+    assert used.known(WINDOW_S) == {long: 300}
+
+
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 60), st.integers(0, 30)), max_size=60))
 def test_no_transaction_passes_twice_within_its_time(steps: list[tuple[int, int, int]]) -> None:
     """Against a model that forgets nothing."""

@@ -78,6 +78,7 @@ def test_what_the_app_copied_is_compared_with_all_that_it_could_be() -> None:
     assert {each.txn for each in store.of(b"T", None, 0.0, by_trace=True)} == {"a", "b"}
     assert [each.txn for each in store.of(b"T", other.mark, 0.0, by_trace=False)] == ["b"]
     assert list(store.of(b"T", None, 0.0, by_trace=False)) == []
+    assert list(store.of(b"T", b"0" * 31 + b"9", 0.0, by_trace=True)) == []
     first.leave(0.0)
     assert {each.txn for each in store.of(b"T", None, GRACE_S, by_trace=True)} == {"b"}
 

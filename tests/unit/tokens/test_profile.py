@@ -28,6 +28,15 @@ def test_tokenetes() -> None:
     assert (token.tctx, token.req_wl) == ({"quantity": 100}, "-")
 
 
+@pytest.mark.parametrize("typ", ["txn_token", "txntoken+jwt", "application/txntoken+jwt", "TxnToken+JWT"])
+def test_todays_words_are_read_there_too(typ: str) -> None:
+    """An issuer that has moved on is believed before its profile is changed; either spelling of the type."""
+    assert read(Profile.OLDER_DRAFTS, typ=typ).scopes == {"trade"}
+    today = read(Profile.OLDER_DRAFTS, typ=typ, purp=ABSENT, azd=ABSENT, scope="a b", tctx={"n": 1}, req_wl="edge")
+    assert today.scopes == {"a", "b"}
+    assert (today.tctx, today.req_wl) == ({"n": 1}, "edge")
+
+
 def test_strict_knows_none_of_it() -> None:
     """Nothing that the token says makes it more than it is to a strict reader."""
     with pytest.raises(TokenWrongType):

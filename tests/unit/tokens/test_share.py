@@ -124,9 +124,32 @@ def test_answers_that_are_none(rest: bytes) -> None:
         read_answer(b"A" + rest)
 
 
+def test_an_answer_of_another_version() -> None:
+    """Its first byte says so, whatever follows."""
+    body = write_answer(1, [Remembered(b"token", "t", 1.0)])[4:]
+    assert read_answer(body).passages
+    with pytest.raises(ShareMalformed):
+        read_answer(b"B" + body[1:])
+
+
+def test_half_a_surrogate_pair() -> None:
+    """A txn may hold what UTF-8 has no bytes for; it comes out as it went in."""
+    (found,) = read_answer(write_answer(1, [Remembered(b"token", "\ud800", 1.0)])[4:]).passages
+    assert found.txn == "\ud800"
+
+
+@pytest.mark.parametrize(("verdict", "code"), [(Verdict.KNOWN, 0), (Verdict.OTHER_TRACE, 1), (Verdict.TOO_MANY, 2)])
+def test_the_code_of_a_verdict(verdict: Verdict, code: int) -> None:
+    """Each has its own: a mark of another trace is never read as too many tokens."""
+    frame = write_verdict(7, verdict)
+    assert frame == b"\0\0\0\6A\0\0\0\7" + bytes([code])
+    assert plain(read_answer(frame[4:])) == (7, verdict, [])
+
+
 def test_the_bound_of_a_frame() -> None:
     """As long as the limit, and one byte more, of which nobody waits for the rest; none is empty."""
     assert bodies(struct.pack(">I", 9) + b"123456789", 9) == [b"123456789"]
+    assert bodies(struct.pack(">I", 1) + b"1", 9) == [b"1"]
     for length in (10, 0, 2**32 - 1):
         with pytest.raises(ShareMalformed):
             bodies(struct.pack(">I", length), 9)
@@ -157,6 +180,7 @@ def test_which_marks_are_worth_a_question() -> None:
     assert is_mark(MARK)
     for other in (b"", b"f" * 31, b"f" * 33, b"F" * 32, b"g" * 32):
         assert not is_mark(other)
+    assert bytes(byte for byte in range(256) if is_mark(bytes([byte]) * 32)) == b"0123456789abcdef"
 
 
 def test_no_token_is_printed() -> None:

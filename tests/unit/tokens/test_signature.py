@@ -17,6 +17,7 @@ from proxy.tokens.jwk import Key, UnusableKey, read_jwk
 from proxy.tokens.signature import ALGORITHM_OF
 
 VECTORS = "wycheproof/testvectors_v1"
+SIGNED = b"signed"
 
 
 def verifies(key: Key, signature: bytes, signed: bytes) -> bool:
@@ -61,6 +62,28 @@ def run(path: Path, **more: str) -> dict[str, int]:
             else:
                 counts["right" if verdict == (test["result"] == "valid") else "wrong"] += 1
     return counts
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("ES256", 32), ("ES384", 48), ("ES512", 66)])
+def test_r_and_s_have_one_length(algorithm: str, size: int) -> None:
+    """A zero before s, or one less, is the same number, and would be a second token with the same meaning."""
+    mint = TokenMint(algorithm=algorithm)
+    key, good = read_jwk(mint.jwk), mint.signature(SIGNED)
+    while good[size]:  # until s begins with a zero
+        good = mint.signature(SIGNED)
+    assert verifies(key, good, SIGNED)
+    for bad in (good[:size] + b"\0" + good[size:], good[:size] + good[size + 1 :], good + b"\0", good[:size], b""):
+        assert not verifies(key, bad, SIGNED)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_an_rsa_signature_is_as_long_as_the_modulus(algorithm: str) -> None:
+    """The same for RSA (RFC 8017 section 8)."""
+    mint = TokenMint(algorithm=algorithm)
+    key, good = read_jwk(mint.jwk), mint.signature(SIGNED)
+    assert verifies(key, good, SIGNED)
+    for bad in (b"\0" + good, good + b"\0", good[1:], good[:-1], b""):
+        assert not verifies(key, bad, SIGNED)
 
 
 @pytest.mark.shared

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from support.fetch import Clock, Web, json_answer
-from support.tokens import TokenMint, compact_json
+from support.tokens import ABSENT, TokenMint, compact_json
 
 from proxy.errors import (
     AccessTokenRefused,
@@ -104,6 +104,8 @@ async def test_obtain_and_recall() -> None:
     assert sent.fields == {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
     assert sent.expect == SpiffeId.parse("spiffe://example.org/tts")
     assert b"scope=ledger.write&" in sent.body
+    assert b"client_id=spiffe%3A%2F%2Fexample.org%2Forders" in sent.body
+    assert b"client_assertion" not in sent.body
     assert made.results == ["obtained"]
 
 
@@ -151,6 +153,8 @@ async def test_refresh_ahead(jitter: float, seconds: float) -> None:
     await made.service.obtain(WANT)
     made.clock.now += seconds - 0.001
     assert made.service.recall(WANT, made.clock.now) == old
+    await asyncio.sleep(0)
+    await made.settled()
     assert len(made.web.sent) == 1
     made.clock.now += 0.001
     new = made.publish(txn="next")
@@ -194,6 +198,24 @@ async def test_never_past_exp() -> None:
     made.clock.now += 300
     new = made.publish(txn="next")
     assert await made.service.obtain(WANT) == new
+
+
+async def test_a_token_that_ends_while_its_successor_is_asked_for() -> None:
+    """Whoever wants it then waits for that one, and asks for no other."""
+    made = await bench()
+    made.publish()
+    await made.service.obtain(WANT)
+    made.web.gate.clear()
+    made.clock.now += 290
+    assert made.service.recall(WANT, made.clock.now) is not None
+    made.clock.now += 10
+    assert made.service.recall(WANT, made.clock.now) is None
+    newer = made.publish(jti=2)
+    waiting = asyncio.get_running_loop().create_task(made.service.obtain(WANT))
+    await asyncio.sleep(0)
+    made.web.gate.set()
+    assert await waiting == newer
+    assert len(made.web.sent) == 2
 
 
 async def test_a_token_that_ends_at_once() -> None:
@@ -277,6 +299,20 @@ async def test_without_keys() -> None:
     assert await made.service.obtain(WANT)
 
 
+async def test_keys_that_are_given_up_while_the_service_is_asked() -> None:
+    """What it gave cannot be verified any more: the trouble is ours, for a moment, and no fault of its."""
+    made = await bench()
+    made.publish()
+    made.web.gate.clear()
+    asking = asyncio.get_running_loop().create_task(made.service.obtain(WANT))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    made.keys.current = None
+    made.web.gate.set()
+    with pytest.raises(KeysUnavailable):
+        await asking
+
+
 async def test_a_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, told as internal, and not tried again within the second."""
     made = await bench()
@@ -306,6 +342,20 @@ async def test_tokens_n_and_n_plus_1() -> None:
     assert len(made.service._held) == 3
     assert made.service.recall(wants[0], made.clock.now) == renewed
     assert made.service.recall(wants[1], made.clock.now) is None
+
+
+async def test_a_refresh_at_the_bound_pushes_nobody_out() -> None:
+    """It takes its own place, and is the newest from then on."""
+    made = await bench(entries=2)
+    made.publish()
+    for want in (WANT, OTHER):
+        await made.service.obtain(want)
+    made.clock.now += 245
+    newer = made.publish(jti=2)
+    assert made.service.recall(WANT, made.clock.now) is not None
+    await made.settled()
+    assert made.service.recall(WANT, made.clock.now) == newer
+    assert list(made.service._held) == [OTHER, WANT]
 
 
 async def test_tries_n_and_n_plus_1() -> None:
@@ -436,6 +486,7 @@ async def test_an_assertion_instead_of_a_certificate() -> None:
         ({"act": {"sub": "agent"}}, False),
         ({"tctx": {"quantity": 3, "hop": 1}}, True),  # values may be added,
         ({"tctx": {"hop": 1}}, True),  # and left out: that allows nothing
+        ({"tctx": ABSENT}, True),
         ({"tctx": {"quantity": 4}}, False),
         ({"tctx": {"quantity": "3"}}, False),
         ({"tctx": {"quantity": True}}, False),
@@ -460,6 +511,7 @@ def test_a_replacement_that_is_as_wide_as_was_asked() -> None:
     keys, expect, now = KeySet.parse(MINT.jwks()), Expect(audience="example.org"), Clock().now
     old, new = (verify(MINT.token(now, scope=scope), keys, now, expect) for scope in ("a b", "a c"))
     check_replacement(old, old, ("a", "b", "c"))
+    check_replacement(replace(old, tctx=None), old, ("a", "b"))
     with pytest.raises(TtsBadAnswer, match="may do more"):
         check_replacement(old, new, ("a", "b", "c"))
 
