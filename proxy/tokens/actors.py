@@ -37,12 +37,25 @@ def read_actors(claims: Mapping[str, Any]) -> tuple[str, ...]:
             raise TokenClaimsInvalid("act is not an object")
         if len(chain) >= MAX_ACTORS:
             raise TokenActorsTooDeep(f"more than {MAX_ACTORS} actors stand in act")
-        identity = act.get("iss"), _text(act.get("sub"), "act.sub")
+        issuer = _text(act["iss"], "act.iss") if "iss" in act else None
+        identity = issuer, _text(act.get("sub"), "act.sub")
         if identity in chain:
             raise TokenActorLoop("an actor stands in act twice")
         chain.append(identity)
         holder = act
     return tuple(sub for _, sub in chain)
+
+
+def issuers_of_actors(claims: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Return who has named each actor of claims that ``read_actors`` took, in its order; None where it is not said.
+
+    An actor is known by both (RFC 8693 section 4.1): the same name given by somebody else is somebody else.
+    """
+    issuers: list[str | None] = []
+    while (act := claims.get("act")) is not None:
+        issuers.append(act.get("iss"))
+        claims = act
+    return tuple(issuers)
 
 
 def read_agentic(claims: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proxy.errors import TokenClaimsInvalid
-from proxy.tokens.actors import read_actors, read_agentic
+from proxy.tokens.actors import issuers_of_actors, read_actors, read_agentic
 from proxy.tokens.profile import Profile, in_todays_words
 
 MAX_DATE: Final = 253_402_300_799
@@ -23,7 +23,8 @@ class TxnToken:
 
     Whoever holds one compares ``exp`` again. ``digest`` is the SHA-256 of the compact JWS, the one form in which a
     token may be logged (specs 1.13); what could name a person is not in the repr. ``actors``: who acts for ``sub``, the
-    one who acts now first; none where the subject acts itself. ``agentic``: the claim ``agentic_ctx``.
+    one who acts now first; none where the subject acts itself; ``actors_by``: the issuer of each of these names, where
+    one is said. ``agentic``: the claim ``agentic_ctx``.
     """
 
     txn: str
@@ -39,6 +40,7 @@ class TxnToken:
     digest: str
     actors: tuple[str, ...] = ()
     agentic: Mapping[str, Any] | None = field(default=None, repr=False)
+    actors_by: tuple[str | None, ...] = ()
 
 
 def read_claims(claims: Mapping[str, Any], digest: str, profile: Profile = Profile.STRICT) -> TxnToken:
@@ -64,6 +66,7 @@ def read_claims(claims: Mapping[str, Any], digest: str, profile: Profile = Profi
         digest=digest,
         actors=read_actors(claims),
         agentic=read_agentic(claims),
+        actors_by=issuers_of_actors(claims) if "act" in claims else (),
     )
 
 

@@ -252,12 +252,16 @@ def check_replacement(old: TxnToken, new: TxnToken, scopes: Sequence[str]) -> No
         TtsBadAnswer: it is another transaction, somebody else's, or wider.
 
     """
-    if (new.txn, new.sub, new.aud, new.actors) != (old.txn, old.sub, old.aud, old.actors):
+    if _whose(new) != _whose(old):
         raise TtsBadAnswer("the replacement has another txn, sub, aud or act than the token that it replaces")
     if _contradicts(new.tctx or {}, old.tctx or {}):
         raise TtsBadAnswer("the replacement says in tctx something else than the token that it replaces")
     if not new.scopes <= old.scopes.intersection(scopes):
         raise TtsBadAnswer("the replacement may do more than the token that it replaces, or than was asked for")
+
+
+def _whose(token: TxnToken) -> tuple[object, ...]:
+    return token.txn, token.sub, token.aud, token.actors, token.actors_by
 
 
 def _contradicts(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

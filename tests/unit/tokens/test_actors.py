@@ -6,7 +6,7 @@ import pytest
 from support.tokens import TokenMint
 
 from proxy.errors import TokenActorLoop, TokenActorsTooDeep, TokenClaimsInvalid
-from proxy.tokens.actors import MAX_ACTORS, MAX_HOPS, read_actors, read_agentic
+from proxy.tokens.actors import MAX_ACTORS, MAX_HOPS, issuers_of_actors, read_actors, read_agentic
 from proxy.tokens.claims import read_claims
 
 
@@ -45,13 +45,31 @@ def test_nobody_acts_twice() -> None:
         read_actors(chain("a", "b", "a"))
     other = {"act": {"sub": "a", "iss": "https://one.example", "act": {"sub": "a", "iss": "https://two.example"}}}
     assert read_actors(other) == ("a", "a")
+    assert issuers_of_actors(other) == ("https://one.example", "https://two.example")
+    assert issuers_of_actors(chain("a", "b")) == (None, None)
+    assert issuers_of_actors({}) == ()
     other["act"]["act"]["iss"] = "https://one.example"  # type: ignore[index]
     with pytest.raises(TokenActorLoop):
         read_actors(other)
 
 
 @pytest.mark.parametrize(
-    "act", [None, "agent", [], {}, {"sub": ""}, {"sub": 1}, {"sub": "a\nb"}, {"sub": "a", "act": None}, [{"sub": "a"}]]
+    "act",
+    [
+        None,
+        "agent",
+        [],
+        {},
+        {"sub": ""},
+        {"sub": 1},
+        {"sub": "a\nb"},
+        {"sub": "a", "act": None},
+        [{"sub": "a"}],
+        {"sub": "a", "iss": 1},
+        {"sub": "a", "iss": None},
+        {"sub": "a", "iss": ""},
+        {"sub": "a", "act": {"sub": "b", "iss": ["https://one.example"]}},
+    ],
 )
 def test_an_actor_that_cannot_be_read(act: object) -> None:
     """It is refused: a token without its actor would be the subject's own."""

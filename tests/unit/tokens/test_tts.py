@@ -516,6 +516,30 @@ def test_a_replacement_that_is_as_wide_as_was_asked() -> None:
         check_replacement(old, new, ("a", "b", "c"))
 
 
+@pytest.mark.parametrize(
+    ("act", "holds"),
+    [
+        ({"sub": "a", "iss": "https://one.example", "act": {"sub": "b"}}, True),
+        ({"sub": "a", "iss": "https://one.example", "act": {"sub": "b"}, "note": 1}, True),  # names nobody
+        ({"sub": "a", "iss": "https://two.example", "act": {"sub": "b"}}, False),
+        ({"sub": "a", "act": {"sub": "b"}}, False),
+        ({"sub": "a", "iss": "https://one.example", "act": {"sub": "b", "iss": "https://one.example"}}, False),
+        ({"sub": "a", "iss": "https://one.example"}, False),
+        (ABSENT, False),
+    ],
+)
+def test_a_replacement_keeps_who_acts(act: object, holds: bool) -> None:  # noqa: FBT001
+    """Every actor, by name and by who has named it: the same name from another issuer is another."""
+    keys, expect, now = KeySet.parse(MINT.jwks()), Expect(audience="example.org"), Clock().now
+    before = {"sub": "a", "iss": "https://one.example", "act": {"sub": "b"}}
+    old, new = (verify(MINT.token(now, act=who), keys, now, expect) for who in (before, act))
+    if holds:
+        check_replacement(new, old, list(old.scopes))
+        return
+    with pytest.raises(TtsBadAnswer, match="act"):
+        check_replacement(new, old, list(old.scopes))
+
+
 async def test_close() -> None:
     """What is under way ends, and who waits is told."""
     made = await bench()
