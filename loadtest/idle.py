@@ -11,7 +11,7 @@ from loadtest.stage import Running
 CONNECTIONS = 1000
 AT_ONCE = 32  # handshakes in flight: enough to keep a proxy busy, too few to overflow its queue
 ALL_S = 120.0
-SETTLE_S = 0.5
+SETTLE_S = 4.0  # they are idle: what their handshakes left behind has been let go of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

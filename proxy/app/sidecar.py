@@ -224,7 +224,7 @@ class Sidecar:
         while True:
             await heap.look(self.doors.open_connections())
             if self.health.ready:
-                await pages.look()
+                await pages.look(self.doors.open_connections())
             self._expiry.look(time.time())
             if (passages := self._transactions.passages) is not None:
                 passages.sweep(time.monotonic())

@@ -1,9 +1,10 @@
-"""What a start has mapped of files, and serving does not use, is let go of.
+"""What a start, or a crowd of handshakes, has mapped of files, and serving does not use, is let go of.
 
 Imports, relocations, the reading of YAML and certificates: a start runs code that nobody comes back to, and its pages
 stay resident until the kernel is short of memory. 18 of 52 MB were that, and with 1000 connections open the kernel had
-seen a quarter of them used. ``madvise(2)`` unmaps them. What is used again is mapped again from the page cache, 16
-pages at a fault; the rest the kernel may give to others at once.
+seen a quarter of them used. Handshakes map 10 MB of it again; where many connections have come and stay, it has done
+its work once more. ``madvise(2)`` unmaps it. What is used again is mapped again from the page cache, 16 pages at a
+fault; the rest the kernel may give to others at once.
 
 Only what would come back the same: private mappings of files that are read and not written, without a page of our own,
 be it in memory or out on swap. (What the dynamic linker has filled in is read-only too, and would be lost.) While a
@@ -27,30 +28,46 @@ Range = tuple[int, int]
 
 Unmap = Callable[[Iterable[Range]], None]
 
+CAME: Final = 100
+"""Connections more than when it was last let go: some 200 of the 16 pages each that a fault maps, 0.3 ms, are not much
+beside their handshakes."""
+
+CALM: Final = 10
+"""Connections that have come since the look before: with more, the code of handshakes is still at work."""
+
 
 class FilePages:
-    """``look`` once the start is over, and again later: the second time lets go, for good."""
+    """``look`` every second once the start is over."""
 
-    __slots__ = ("_done", "_seen", "_smaps", "_unmap")
+    __slots__ = ("_before", "_is_due", "_least", "_seen", "_smaps", "_unmap")
 
     def __init__(self, unmap: Unmap | None = None, smaps: Path = SMAPS) -> None:
         self._unmap = unmap
         self._smaps = smaps
         self._seen: set[Range] | None = None
-        self._done = False
+        self._is_due = True  # the start is over
+        self._least = 0  # connections at once, since it was last let go
+        self._before = 0
 
-    async def look(self) -> None:
-        """Let go of what was there already when this was called before. Where the kernel tells nothing, do nothing."""
-        if not self._done:
-            await aside(self._look)
+    async def look(self, connections: int) -> None:
+        """Let go of what was there at the look before as well: after the start, and when many have come and stay.
 
-    def _look(self) -> None:
+        Where the kernel tells nothing, do nothing.
+        """
+        came, self._before = connections - self._before, connections
+        self._least = min(self._least, connections)
+        if connections - self._least >= CAME and came < CALM:
+            self._is_due = True
+        if self._is_due:
+            await aside(self._look, connections)
+
+    def _look(self, connections: int) -> None:
         if self._seen is None:
             self._seen = self._clean()
             return
         unmap = self._unmap or unmapper()  # which loads code: before the look, so that little happens after it
         stable = sorted(self._clean() & self._seen)
-        self._seen, self._done = None, True
+        self._seen, self._is_due, self._least = None, False, connections
         if stable and unmap is not None:
             unmap(stable)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.net.pages import SMAPS, FilePages, Range, clean_file_ranges, unmapper
+from proxy.net.pages import CALM, CAME, SMAPS, FilePages, Range, clean_file_ranges, unmapper
 
 PAGE = resource.getpagesize()
 LIBRARY = "/usr/lib/libsome.so.3 with spaces: and a colon"
@@ -92,10 +92,10 @@ class Kernel:
     def _unmap(self, ranges: Iterable[Range]) -> None:
         self.gone.append(list(ranges))
 
-    async def look(self, *begins: int) -> None:
-        """Look while these are mapped."""
+    async def look(self, *begins: int, connections: int = 0) -> None:
+        """Look while these are mapped, and so many connections are open."""
         self.smaps.write_text("".join(mapping(begin, "r-xp", 7, 0) for begin in begins))
-        await self.pages.look()
+        await self.pages.look(connections)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ async def test_a_kernel_that_writes_otherwise(text: str, tmp_path: Path) -> None
     """Nothing is done, and whoever looks goes on."""
     kernel = Kernel(tmp_path)
     kernel.smaps.write_text(text + mapping(4 * PAGE, "r-xp", 7, 0))
-    await kernel.pages.look()
-    await kernel.pages.look()
+    await kernel.pages.look(0)
+    await kernel.pages.look(0)
     assert all(one == (4 * PAGE, 6 * PAGE) for gone in kernel.gone for one in gone)
 
 
@@ -120,11 +120,35 @@ async def test_only_what_was_there_before_goes_and_once(tmp_path: Path) -> None:
     assert kernel.gone == [[(8 * PAGE, 10 * PAGE)]]
 
 
+@pytest.mark.parametrize(
+    ("connections", "times"),
+    [
+        ([0, 0, 0, 0], 1),
+        ([0, 0, CAME - 1, CAME - 1, CAME - 1], 1),
+        ([0, 0, CAME, CAME], 1),  # the second of them is calm, and looks for the first time
+        ([0, 0, CAME, CAME, CAME], 2),
+        ([0, 0, CAME, CAME, CAME, CAME, CAME], 2),  # they stay
+        ([0, 0, *range(0, 5 * CAME, CALM)], 1),  # still coming
+        ([0, 0, *range(0, CAME + 3 * (CALM - 1), CALM - 1)], 2),  # slowly
+        ([0, 0, CAME, 0, CAME, 0, CAME, 0], 1),  # and gone
+        ([0, 0, CAME, CAME, CAME, 5, CAME, CAME, CAME, CAME], 2),  # not so many more
+        ([0, 0, CAME, CAME, CAME, 0, CAME, CAME, CAME, CAME], 3),  # another crowd
+        ([5 * CAME] * 4, 1),  # a start under load: it is let go once
+    ],
+)
+async def test_when(connections: list[int], times: int, tmp_path: Path) -> None:
+    """After the start, and after each crowd that has come and stays, once no more are coming."""
+    kernel = Kernel(tmp_path)
+    for count in connections:
+        await kernel.look(4 * PAGE, connections=count)
+    assert kernel.gone == [[(4 * PAGE, 6 * PAGE)]] * times
+
+
 async def test_a_kernel_that_tells_nothing(tmp_path: Path) -> None:
     """Nothing to read, or nothing in it: nothing is done, and nobody minds."""
     kernel = Kernel(tmp_path)
     for _ in range(2):
-        await kernel.pages.look()
+        await kernel.pages.look(0)
     await kernel.look(4 * PAGE)
     assert kernel.gone == []
     other = Kernel(tmp_path)
@@ -174,7 +198,7 @@ async def test_this_process_runs_on() -> None:
     """All that Python, its libraries and their tables have mapped: gone, and nothing is missed."""
     pages = FilePages()
     for _ in range(2):
-        await pages.look()
+        await pages.look(0)
     test_each_mapping_is_judged_alone()
     assert re.fullmatch(r"(a|b)+", "abba")
 
