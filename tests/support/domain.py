@@ -11,6 +11,7 @@ from proxy.tokens.encoding import decode_base64url
 from support.authority import RunningAuthority, running_authority
 from support.mesh import Mesh
 from support.pki import Svid
+from support.sidecar import wait_until
 from support.tokens import TokenMint
 from support.tracing import Ask, WorkingApp
 
@@ -48,14 +49,16 @@ class Domain(Mesh):
         return super().config(name, body, **({"identity": f"{{files: {files}}}"} | changes))
 
     def context(self, name: str = "edge", svid: Svid | None = None) -> ssl.SSLContext:
-        """A TLS client of the standard library with the SVID of a workload."""
+        """A TLS client of the standard library with the SVID of a workload, once its files are a whole set."""
         assert svid is None
-        folder = self.svid(name)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.load_verify_locations(folder / "svid_bundle.pem")
-        context.load_cert_chain(folder / "svid.pem", folder / "svid_key.pem")
-        return context
+        found: list[ssl.SSLContext] = []
+
+        def load() -> bool:
+            found[:] = _of_files(self.svid(name))
+            return bool(found)
+
+        wait_until(load, f"files of {name} that fit together")
+        return found[0]
 
     def working_app(self, **asks: Ask) -> WorkingApp:
         """Start an app that works for each request by asking others."""
@@ -81,6 +84,17 @@ def claims_of(fields: dict[str, str]) -> dict[str, Any]:
     """What the transaction token says that an app was sent."""
     claims: dict[str, Any] = json.loads(decode_base64url(fields["txn-token"].split(".")[1].encode()))
     return claims
+
+
+def _of_files(folder: Path) -> list[ssl.SSLContext]:
+    """None where the authority, which may have been killed there, is between the certificate and its key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(folder / "svid_bundle.pem")
+    with contextlib.suppress(ssl.SSLError):
+        context.load_cert_chain(folder / "svid.pem", folder / "svid_key.pem")
+        return [context]
+    return []
 
 
 @contextlib.contextmanager
