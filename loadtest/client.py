@@ -25,6 +25,13 @@ class Answer:
     body: bytes = b""
 
 
+class Refused(http.client.HTTPException):
+    """Another status than 200, and what came with it."""
+
+    def __init__(self, response: http.client.HTTPResponse, body: bytes) -> None:
+        super().__init__(f"{response.status} {response.reason}: {body[:200]!r}")
+
+
 def plain(port: int, receive_buffer: int | None = None) -> http.client.HTTPConnection:
     """A connection to a plain port; a small ``receive_buffer`` keeps the kernel from reading ahead for us."""
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_S)
@@ -80,8 +87,10 @@ def download(connection: http.client.HTTPConnection, path: str, token: str) -> t
 
 
 def upload(connection: http.client.HTTPConnection, path: str, token: str, body: bytes) -> int:
-    """POST ``body``. How many bytes the sink says it got, 0 where it was refused."""
+    """POST ``body``. How many bytes the sink says it got. Raises ``Refused``."""
     connection.request("POST", path, body=body, headers=headers(token))
     response = connection.getresponse()
     text = response.read()
-    return int(text) if response.status == http.client.OK else 0
+    if response.status != http.client.OK:
+        raise Refused(response, text)
+    return int(text)

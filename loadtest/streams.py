@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from http.client import HTTPConnection, HTTPException
+from http.client import OK, HTTPConnection, HTTPException
 
 from loadtest import backend, client, kernel
 from loadtest.sink import STALL_S
@@ -33,11 +33,15 @@ class Stream:
     cpu_s: dict[str, float]
     rest_mb: dict[str, float]
     peak_mb: dict[str, float]
+    failures: tuple[str, ...] = ()
+    """What broke, and after how many seconds: a line for each stream that did."""
 
     @property
     def bad(self) -> str:
         """Why these figures may not be used; empty where they may."""
-        return "" if self.bytes == self.expected_bytes else f"{self.kind}: {self.bytes} of {self.expected_bytes} bytes"
+        if self.bytes == self.expected_bytes:
+            return ""
+        return "; ".join((f"{self.kind}: {self.bytes} of {self.expected_bytes} bytes", *self.failures))
 
     @property
     def cpu_s_per_gb(self) -> dict[str, float]:
@@ -61,6 +65,7 @@ def joined(before: Stream | None, stream: Stream) -> Stream:
         seconds=before.seconds + stream.seconds,
         cpu_s={side: cpu + before.cpu_s[side] for side, cpu in stream.cpu_s.items()},
         peak_mb={side: max(peak, before.peak_mb[side]) for side, peak in stream.peak_mb.items()},
+        failures=before.failures + stream.failures,
     )
 
 
@@ -114,7 +119,9 @@ def _fetch(connection: HTTPConnection, path: str, token: str, pause_s: float = 0
     total, buffer = 0, memoryview(bytearray(client.PIECE_BYTES))
     while count := response.readinto(buffer):
         total += count
-    return total if response.status == 200 else 0
+    if response.status != OK:
+        raise client.Refused(response, bytes(buffer[:total]))
+    return total
 
 
 def _measure(pair: Running, rest: dict[str, float], kind: str, one: Callable[[], int], bytes_each: int) -> Stream:
@@ -122,22 +129,24 @@ def _measure(pair: Running, rest: dict[str, float], kind: str, one: Callable[[],
     cpu = {side: kernel.cpu_s(process.pid) for side, process in pair.sides.items()}
     began = time.monotonic()
     with kernel.anonymous_peaks(leaders) as peaks, ThreadPoolExecutor(CONNECTIONS) as pool:
-        moved = sum(pool.map(lambda _: _bytes_of(one), range(CONNECTIONS)))
+        moved = list(pool.map(lambda _: _bytes_of(one), range(CONNECTIONS)))
     seconds = time.monotonic() - began
     return Stream(
         kind=kind,
-        bytes=moved,
+        bytes=sum(count for count, _ in moved),
         expected_bytes=CONNECTIONS * bytes_each,
         seconds=seconds,
         cpu_s={side: kernel.cpu_s(process.pid) - cpu[side] for side, process in pair.sides.items()},
         rest_mb=rest,
         peak_mb=peaks,
+        failures=tuple(failure for _, failure in moved if failure),
     )
 
 
-def _bytes_of(one: Callable[[], int]) -> int:
-    """A broken stream counts as none: the sum then says so."""
+def _bytes_of(one: Callable[[], int]) -> tuple[int, str]:
+    """How many bytes it moved; a broken stream counts as none, and why it broke."""
+    began = time.monotonic()
     try:
-        return one()
-    except (OSError, HTTPException):
-        return 0
+        return one(), ""
+    except (OSError, HTTPException) as broken:
+        return 0, f"{type(broken).__name__} after {time.monotonic() - began:.3f} s: {broken}"

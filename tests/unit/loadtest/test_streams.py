@@ -1,5 +1,7 @@
 """What is made of several measurements of one kind."""
 
+from dataclasses import replace
+
 from loadtest.streams import Stream, joined
 
 FIRST = Stream(
@@ -34,3 +36,12 @@ def test_one_byte_too_few_spoils_them() -> None:
     """Counted at the far end."""
     assert not FIRST.bad
     assert joined(FIRST, SECOND).bad == "download: 1999999 of 2000000 bytes"
+
+
+def test_what_broke_is_told_beside_the_bytes() -> None:
+    """Without it nobody can say afterwards whether a proxy, the app or the harness lost them."""
+    lost = replace(SECOND, failures=("Refused after 0.010 s: 502 Bad Gateway: b'reset'",))
+    assert (
+        joined(FIRST, lost).bad
+        == "download: 1999999 of 2000000 bytes; Refused after 0.010 s: 502 Bad Gateway: b'reset'"
+    )
