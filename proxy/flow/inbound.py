@@ -88,6 +88,7 @@ class Inbound:
         self.chance = chance
         self.withdrawal = withdrawal
         self.acquaintances = Acquaintances()
+        self.proofs: Proofs | None = None  # of the newest round of judging
         self._contexts = contexts
 
     def context(self) -> ssl.SSLContext:
@@ -99,9 +100,13 @@ class Inbound:
         return InboundConnection(listener, self)
 
     def judge_anew(self, now: float) -> None:
-        """Judge the peer of every connection by the newest bundles and policy. Without an identity, all end."""
-        proofs = Proofs(self.store.trusted, now)
-        self.lifetimes.judge(lambda connection: connection.judge(proofs))
+        """Judge the peer of every connection by the newest bundles and policy. Without an identity, all end.
+
+        That takes turns of the loop where there are many. A request that comes before the turn of its connection has it
+        judged first: nothing is asked of the rules that were.
+        """
+        self.proofs = Proofs(self.store.trusted, now)
+        self.lifetimes.judge(InboundConnection.judge)
 
 
 class InboundConnection(Downstream):
@@ -110,7 +115,16 @@ class InboundConnection(Downstream):
     It takes no new request after ``retires_at`` and is cut at ``ends_at``, in seconds on the loop's clock.
     """
 
-    __slots__ = ("_beyond", "_forwarded_client_cert", "_grant", "_inbound", "_meter", "ends_at", "retires_at")
+    __slots__ = (
+        "_beyond",
+        "_forwarded_client_cert",
+        "_grant",
+        "_inbound",
+        "_judged",
+        "_meter",
+        "ends_at",
+        "retires_at",
+    )
 
     _grant: Grant
     _forwarded_client_cert: bytes
@@ -119,6 +133,7 @@ class InboundConnection(Downstream):
         super().__init__(listener)
         self._inbound = inbound
         self._beyond = 0  # tokens beyond the Grant
+        self._judged: Proofs | None = None  # the round that it has passed
         self._meter: Meter | None = None
         self.retires_at = NEVER
         self.ends_at = NEVER
@@ -147,6 +162,7 @@ class InboundConnection(Downstream):
     def _admit(self, transport: asyncio.BaseTransport) -> None:
         identity = self._inbound.store.require()
         peer = identify(verified_chain(transport), identity.bundles, self.runtime.now())
+        self._judged = self._inbound.proofs
         self._inbound.withdrawal.revoked.admit(peer)
         known = self._inbound.acquaintances.meet(peer, identity.svid.spiffe_id)
         self.account.local, self.account.peer = known.local, known.peer.uri
@@ -168,11 +184,12 @@ class InboundConnection(Downstream):
         if self.exchange is not None and self.exchange.permit is not None:
             self.exchange.meter = self._meter
 
-    def judge(self, proofs: Proofs) -> None:
+    def judge(self) -> None:
         """Verify and admit the peer again. Whoever is proved or named no more has a moment for what is in progress."""
-        grant = self._grant
-        if not grant.until or self.transport.is_closing():
+        grant, proofs = self._grant, self._inbound.proofs
+        if proofs is None or self._judged is proofs or not grant.until or self.transport.is_closing():
             return
+        self._judged = proofs
         try:
             peer = proofs.again(grant.peer, self.transport)
             self._inbound.withdrawal.revoked.recheck(peer)
@@ -187,6 +204,12 @@ class InboundConnection(Downstream):
             return
         self._measure()
         self._judge_tunnel(self.runtime.now())
+
+    def _judge_first(self, exchange: Exchange) -> bool:
+        """Judge before the round has come to this connection. False where that was the end of the exchange."""
+        self.judge()
+        exchange.account = self.account
+        return not exchange.finished
 
     def _judge_tunnel(self, now: float) -> None:
         """Judge a websocket again: its request passed under rules that may be others now."""
@@ -256,6 +279,8 @@ class InboundConnection(Downstream):
         """Authenticate, authorise, forward."""
         head = exchange.head
         inbound = self._inbound
+        if self._judged is not inbound.proofs and not self._judge_first(exchange):
+            return
         now = self.runtime.now()
         raw = b""
         try:

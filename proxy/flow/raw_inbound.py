@@ -58,6 +58,8 @@ class RawInboundConnection(InboundConnection):
     def on_request(self, exchange: Exchange) -> None:
         """Authenticate, authorise, call the app."""
         head, inbound = exchange.head, self._inbound
+        if self._judged is not inbound.proofs and not self._judge_first(exchange):
+            return
         now = self.runtime.now()
         raw = b""
         try:

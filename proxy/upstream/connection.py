@@ -12,6 +12,7 @@ from proxy.identity.peer import Peer
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
 from proxy.tls.handshake import dial_failure, is_cut
+from proxy.tls.proofs import Proofs
 from proxy.upstream.ledger import Lendable
 
 WRITE_BUFFER_BYTES: Final = 256 * 1024
@@ -55,6 +56,7 @@ class Upstream(Lendable):
         "listener",
         "on_closed",
         "peer",
+        "proofs",
         "retires_at",
         "transport",
         "tunnel",
@@ -73,6 +75,7 @@ class Upstream(Lendable):
         self.retires_at = NEVER
         self.ends_at = NEVER
         self.peer: Peer | None = None
+        self.proofs: Proofs | None = None  # by which the peer was last believed
         self.uses = 0
         self.tunnel: Callable[[bytes], None] | None = None
         self.failure: ProxyError | None = None

@@ -73,6 +73,7 @@ class Dialer:
         self._lifetime = lifetime or LifetimeSettings()
         self._chance = chance
         self._web: ssl.SSLContext | None = None
+        self.proofs: Proofs | None = None  # of the newest round of judging
 
     async def dial(self, endpoint: Endpoint, limits: Limits, timeout_s: float, *, held: bool = False) -> Upstream:
         """Open one connection to ``endpoint``; ``held`` as in ``Upstream``, for one that is not protected.
@@ -148,6 +149,7 @@ class Dialer:
 
     def opened(self, upstream: Upstream) -> None:
         """Look after a connection that was lent."""
+        upstream.proofs = self.proofs
         if self._lifetimes is not None and upstream.peer is not None:
             self._lifetimes.add(upstream)
 
@@ -157,13 +159,25 @@ class Dialer:
             self._lifetimes.discard(upstream)
 
     def judge_anew(self) -> None:
-        """Verify who is at the other end of each connection by the newest bundles."""
-        if self._lifetimes is not None:
-            proofs = Proofs(self._store.trusted, self._now())
-            self._lifetimes.judge(lambda upstream: self._judge(upstream, proofs))
+        """Verify who is at the other end of each connection by the newest bundles.
 
-    def _judge(self, upstream: Upstream, proofs: Proofs) -> None:
-        if upstream.peer is None or upstream.transport.is_closing():
+        That takes turns of the loop where there are many: one that is to be lent before its turn is judged then.
+        """
+        if self._lifetimes is not None:
+            self.proofs = Proofs(self._store.trusted, self._now())
+            self._lifetimes.judge(self._judge)
+
+    def trusts(self, upstream: Upstream) -> bool:
+        """Whether who is at the other end is still believed, by the newest bundles; if not, it ends."""
+        self._judge(upstream)
+        return upstream.is_open()
+
+    def _judge(self, upstream: Upstream) -> None:
+        proofs = self.proofs
+        if proofs is None or upstream.proofs is proofs or upstream.transport.is_closing():
+            return
+        upstream.proofs = proofs
+        if upstream.peer is None:
             return
         try:
             upstream.peer = proofs.again(upstream.peer, upstream.transport)

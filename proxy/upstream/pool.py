@@ -41,7 +41,12 @@ class Pool:
 
     def lend(self, now: float) -> Upstream | None:
         """Give an idle connection at once, or None: then ``open`` one. ``now`` is on the loop's clock."""
-        return self.ledger.lend(now)
+        upstream = self.ledger.lend(now)
+        while upstream is not None and upstream.proofs is not self._dialer.proofs:
+            if self._dialer.trusts(upstream):
+                break
+            upstream = self.ledger.lend(now)
+        return upstream
 
     async def open(self) -> Upstream:
         """Open a new connection and lend it.

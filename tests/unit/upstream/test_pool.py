@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from support.apps import RawApp, answering
+from support.pki import Authority, der
 from support.ports import refused_port
 
 from proxy.errors import UpstreamDown, UpstreamOverloaded, UpstreamReset
 from proxy.http1.limits import Limits
+from proxy.identity.bundle import Bundle
+from proxy.identity.peer import identify
 from proxy.identity.store import IdentityStore
 from proxy.net.deadlines import Deadlines
 from proxy.net.transport import EventLoop, Transports
 from proxy.policy.settings import Protection
 from proxy.tls.contexts import TlsContexts
+from proxy.tls.proofs import Proofs
 from proxy.tls.settings import TlsSettings
 from proxy.upstream.connection import Upstream
 from proxy.upstream.dial import Dialer
@@ -131,6 +135,33 @@ async def test_an_app_that_closes_while_idle(app: RawApp) -> None:
     app.cut()
     await _until(lambda: upstream.closed)
     assert (pool.ledger.open, pool.ledger.idle) == (0, 0)
+
+
+async def test_not_lent_once_its_peer_is_believed_no_more(app: RawApp) -> None:
+    """Also before the round of judging has come to it: another bundle was taken, and this one is asked for first."""
+    pool = _pool(app.port)
+    upstream = await pool.open()
+    await _use(upstream)
+    pool.take_back(upstream, time.monotonic())
+    authority = Authority.make("example.org")
+    bundle = Bundle(trust_domain="example.org", authorities=authority.anchors)
+    chain = [*authority.svid("spiffe://example.org/orders").chain_der, der(authority.anchors[0])]
+    upstream.peer = identify(chain, {"example.org": bundle}, time.time())
+    pool._dialer.proofs = Proofs({}, time.time())
+    assert pool.lend(time.monotonic()) is None
+    await _until(lambda: upstream.closed)
+    assert pool.ledger.open == 0
+
+
+async def test_lent_again_by_a_newer_bundle_that_proves_its_peer_too(app: RawApp) -> None:
+    """A bundle with one authority more costs nobody a connection."""
+    pool = _pool(app.port)
+    upstream = await pool.open()
+    await _use(upstream)
+    pool.take_back(upstream, time.monotonic())
+    pool._dialer.proofs = Proofs({}, time.time())
+    assert pool.lend(time.monotonic()) is upstream, "of a plain one nobody has to prove anything"
+    pool.discard(upstream)
 
 
 async def test_bytes_that_nobody_asked_for_end_it() -> None:
