@@ -1,10 +1,11 @@
 """The one sweep: late by a period at most, never early, and one that fails does not end it for the others."""
 
 import asyncio
+import time
 
 import pytest
 
-from proxy.net.deadlines import NEVER, PERIOD_S, Deadlines
+from proxy.net.deadlines import LATE_S, NEVER, PERIOD_S, Deadlines
 
 
 class Watched:
@@ -38,4 +39,20 @@ async def test_one_that_raises_is_dropped_and_the_others_are_kept(caplog: pytest
     assert now + PERIOD_S * 3 <= later.passed[0]
     assert caplog.text.count("a deadline could not be kept") == 2
     assert len(deadlines) == 2
+    deadlines.close()
+
+
+async def test_after_a_pause_what_waits_is_read_first() -> None:
+    """A loop that stood still compares one period later; one that never keeps up does compare."""
+    loop = asyncio.get_running_loop()
+    deadlines, watched = Deadlines(loop), Watched(loop.time() + LATE_S / 2)
+    deadlines.watch(watched)
+    time.sleep(LATE_S + 3 * PERIOD_S)
+    resumed = loop.time()
+    loop.call_soon(time.sleep, LATE_S + 3 * PERIOD_S)
+    async with asyncio.timeout(20):
+        while not watched.passed:
+            await asyncio.sleep(PERIOD_S / 10)
+    assert watched.passed[0] >= resumed + PERIOD_S
+    assert watched.passed[0] < resumed + 2 * LATE_S + 10 * PERIOD_S
     deadlines.close()
