@@ -1,4 +1,4 @@
-"""``python -m loadtest.scenarios.frozen``: 10 MB bodies both ways, while a sidecar or the app is frozen at random moments.
+"""``python -m loadtest.scenarios.frozen``: 10 MB bodies, while a sidecar or the app is frozen at random moments.
 
 A container that is throttled or paused, a machine that moves: the buffers on both sides of it run full, and every pause
 and resumption of reading happens at a moment that no test chose. Each body must arrive whole, however long that takes.
