@@ -20,6 +20,7 @@ from proxy.http1.limits import Limits
 from proxy.http1.message import RequestHead
 from proxy.identity.peer import Peer
 from proxy.net.deadlines import NEVER, Deadlines
+from proxy.net.resume import resume_reading
 from proxy.net.tasks import Tasks
 from proxy.tls.handshake import verified_chain
 
@@ -273,7 +274,7 @@ class Connection(asyncio.Protocol):
     def _next(self) -> None:
         self._wait(self._serving.limits.idle_s)
         if not self._choked:
-            self._transport.resume_reading()
+            resume_reading(self._transport)
             self._read()
 
     def _too_large(self) -> None:
@@ -294,7 +295,7 @@ class Connection(asyncio.Protocol):
             return self.end()
         self._state = _State.ENDING
         self._wait_for_end()
-        self._transport.resume_reading()
+        resume_reading(self._transport)
         self._transport.write_eof()
         return None
 

@@ -22,6 +22,7 @@ from proxy.http1.decoder import RequestDecoder
 from proxy.http1.message import EndOfMessage, RequestEvent, RequestHead
 from proxy.net.cut import cut, reset
 from proxy.net.deadlines import NEVER
+from proxy.net.resume import resume_reading
 from proxy.upstream.connection import WRITE_BUFFER_BYTES
 from proxy.upstream.pool import Pool
 
@@ -280,7 +281,7 @@ class Downstream(Client):
         if self._paused is reading and not self._lost:
             self._paused = not reading
             if reading:
-                self.transport.resume_reading()
+                resume_reading(self.transport)
                 if self.exchange is not None and not self.exchange.request_done:
                     self._wait_for_body(self.exchange, anew=True)
             else:
@@ -344,7 +345,7 @@ class Downstream(Client):
         self.deadline = farewell.linger() if linger else farewell.look()
         if linger and self._paused:
             self._paused = False
-            self.transport.resume_reading()
+            resume_reading(self.transport)
 
     def forward(self, exchange: Exchange, pool: Pool) -> None:
         """Send the request over an idle connection of ``pool``, or open one first."""

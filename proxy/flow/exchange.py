@@ -21,6 +21,7 @@ from proxy.http1.write import chunk, last_chunk
 from proxy.http1.write import head as write_head
 from proxy.net.cut import cut
 from proxy.net.deadlines import NEVER
+from proxy.net.resume import resume_reading
 from proxy.tokens.facts import Facts as Shown
 from proxy.upstream.connection import Upstream
 from proxy.upstream.pool import Pool
@@ -283,7 +284,7 @@ class Exchange(Facts):
         upstream, self.upstream = self.upstream, None
         if upstream is not None and self.pool is not None:
             if self._upstream_paused:
-                upstream.transport.resume_reading()
+                resume_reading(upstream.transport)
             if self.request_done and upstream.uses >= 0 and not self._unsent(upstream):
                 self.pool.take_back(upstream, now)
             else:
@@ -360,7 +361,7 @@ class Exchange(Facts):
             return
         self._upstream_paused = not writable
         if writable:
-            upstream.transport.resume_reading()
+            resume_reading(upstream.transport)
             upstream.deadline = self.runtime.clock() + self._stream_idle_s
         else:
             upstream.transport.pause_reading()

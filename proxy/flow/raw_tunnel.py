@@ -16,6 +16,7 @@ from proxy.flow.settings import Timeouts
 from proxy.flow.tunnel import ENDED, Near, Tunnel
 from proxy.net.cut import reset
 from proxy.net.deadlines import NEVER
+from proxy.net.resume import resume_reading
 from proxy.upstream.connection import Upstream
 
 _IDLE: Final = "nothing has moved in the tunnel for timeouts.tcp_idle"
@@ -50,7 +51,7 @@ class RawTunnel(Tunnel):
             if upstream.ended_early:
                 self.finish()
             else:
-                upstream.transport.resume_reading()
+                resume_reading(upstream.transport)
 
     def close(self) -> None:
         """Break it off: reset both sides. Safe to call twice."""

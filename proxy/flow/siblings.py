@@ -15,6 +15,7 @@ from proxy.errors import ProxyError, SiblingUnavailable, TransactionAmbiguous
 from proxy.flow.settings import SharingSettings
 from proxy.net.accept import ListenFailed
 from proxy.net.gathering import MAX_MEMBERS, Crowded, Gathering, check_user
+from proxy.net.resume import resume_reading
 from proxy.net.tasks import Tasks
 from proxy.observe.catalog import Metrics
 from proxy.tokens.passage import Passages, Remembered
@@ -139,7 +140,7 @@ class _Caller(asyncio.Protocol):
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self.transport.resume_reading()
+        resume_reading(self.transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended changes nothing
         self._callers.discard(self)

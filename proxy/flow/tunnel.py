@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from proxy.errors import BytesSpent, GrantEnded, ProxyError
 from proxy.flow.runtime import Runtime
 from proxy.net.deadlines import NEVER
+from proxy.net.resume import resume_reading
 from proxy.observe.cells import Counter
 from proxy.upstream.connection import Upstream
 
@@ -161,7 +162,7 @@ class Tunnel:
         """The client's buffer is full, or has room again."""
         if not self._ended:
             if writable:
-                self._upstream.transport.resume_reading()
+                resume_reading(self._upstream.transport)
             else:
                 self._upstream.transport.pause_reading()
 
