@@ -80,6 +80,11 @@ class Admitted:
         self.door.pool.ledger.take_back(upstream)
         return transport
 
+    async def aclose(self) -> None:
+        """End it, and what it has open itself."""
+        await self.sidecar.close()
+        await asyncio.sleep(0.02)
+
     @property
     def bundles(self) -> Bundles:
         """Those that the sidecar holds."""
