@@ -166,7 +166,7 @@ async def test_no_more_is_asked_for_than_both_have() -> None:
     (sent,) = desk.web.sent
     form = parse_qs(sent.body.decode())
     assert (form["scope"], form["subject_token"]) == (["ledger.read"], [wide.decode()])
-    assert form["subject_token_type"] == [TYPE]
+    assert (form["subject_token_type"], form["client_id"]) == ([TYPE], ["spiffe://example.org/orders"])
     assert desk.transactions.token(exchange, much, wide) == narrow != wide
     assert desk.transactions.token(desk.exchange(), much, wide) == narrow
     assert len(desk.web.sent) == 1
@@ -274,16 +274,18 @@ async def test_what_the_app_copied_is_of_its_transaction() -> None:
 
 
 async def test_what_is_found_is_narrowed_as_well() -> None:
-    """However the token came."""
+    """However the token came; the mark stays in the request until the step comes again."""
     clock = Clock()
     narrow = MINT.token(clock.now, scope="ledger.read")
     desk = await Desk(narrow).load()
     to = compile_destinations((replace(LEDGER, propagate=Propagation.TRACESTATE),), "example.org").all[0]
     mark = desk.enter(MINT.token(clock.now, scope=WIDE))
-    asked = desk.transactions.token(desk.exchange(mark), to, b"")
+    exchange = desk.exchange(mark)
+    asked = desk.transactions.token(exchange, to, b"")
     assert asked is not None
     assert not isinstance(asked, bytes)
     assert await asked == narrow
+    assert desk.transactions.token(exchange, to, b"") == narrow
     assert desk.transactions.token(desk.exchange(), to, b"") == b""
 
 

@@ -153,10 +153,10 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def process(folder: Path, inbound: InboundSettings | None = INBOUND) -> AsyncIterator[Process]:
+async def process(folder: Path, inbound: InboundSettings | None = INBOUND, now: float = NOW) -> AsyncIterator[Process]:
     """One that has begun."""
     made = Process(folder, inbound)
-    await made.transactions.begin(made.tasks, NOW)
+    await made.transactions.begin(made.tasks, now)
     yield made
     await made.close()
 
@@ -174,12 +174,14 @@ async def test_processes_that_share_ask_each_other(tmp_path: Path) -> None:
 
 
 async def test_processes_that_share_have_one_list_of_uses(tmp_path: Path) -> None:
-    """In their folder; who begins later knows what was used before."""
+    """In their folder; who begins later knows what was used before, while that counts."""
     async with process(tmp_path) as one, process(tmp_path) as two:
         assert use(one.transactions.uses, "a")
         assert not use(two.transactions.uses, "a")
         async with process(tmp_path) as late:
             assert late.transactions.uses.fullness(NOW) == 0.5, "it has read the list"
+        async with process(tmp_path, now=NOW + INBOUND.used_window_s) as later:
+            assert later.transactions.uses.fullness(NOW) == 0.0
 
 
 # ---- beginning and end
