@@ -277,12 +277,10 @@ class InboundConnection(Downstream):
 
     def on_request(self, exchange: Exchange) -> None:  # noqa: C901 - every step in its order
         """Authenticate, authorise, forward."""
-        head = exchange.head
-        inbound = self._inbound
+        head, inbound = exchange.head, self._inbound
         if self._judged is not inbound.proofs and not self._judge_first(exchange):
             return
-        now = self.runtime.now()
-        raw = b""
+        now, raw = self.runtime.now(), b""
         try:
             traceparent = trace(exchange)
             brought = head.held.get(b"txn-token")

@@ -2,6 +2,7 @@
 
 The request may bring the token that is traded; it goes no further. Facts of the request may go into what is asked for;
 where one is taken from the body, the body is read first. All of it leads back to the same step, with the token at hand.
+A later step may lead back here too (facts for the policy, an authoriser): what was traded once is wanted as it came.
 """
 
 from collections.abc import Coroutine
@@ -39,9 +40,14 @@ def trade(  # what it is asked with, what for, and the facts that the exchange d
             exchange.wait_for_body(limit_bytes)
         if exchange.hold is not None and exchange.hold.body is None:
             return None
-        want = ask.want(facts_of(exchange, source, route), client)
+        facts = facts_of(exchange, source, route)
+        if exchange.untraded is not None:
+            facts.lines = exchange.untraded
+        want = ask.want(facts, client)
     raw = service.recall(want, exchange.runtime.now())
     if raw is not None:
+        if exchange.untraded is None:
+            exchange.untraded = exchange.head.lines
         exchange.head.lines = ask.without(exchange.head.lines)
         return raw
     if exchange.learned:

@@ -191,7 +191,7 @@ class Metrics:
             return self._decisions.learn(key)
 
     def token_verify(self, result: str) -> Histogram:
-        """Verifications. ``result``: ``ok`` or the reason of the refusal."""
+        """Verifications. ``result``: ``verified`` or the reason of the refusal."""
         return self._verifications.learn((result,))
 
     def token_cache(self, result: Literal["hit", "miss"]) -> Counter:
@@ -199,7 +199,7 @@ class Metrics:
         return self._cache.learn((result,))
 
     def token_exchange(self, result: str) -> Histogram:
-        """Requests to the Transaction Token Service. ``result``: ``ok`` or the reason of the failure."""
+        """Requests to the Transaction Token Service. ``result``: ``obtained`` or the reason of the failure."""
         return self._exchanges.learn((result,))
 
     def sibling_lookup(self, result: str) -> Histogram:

@@ -6,13 +6,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from support.ports import refused_port
+from support.stranger import Answer, stranger
 
 from proxy.admin.ask import NoAnswer, ask
 from proxy.admin.tap import told
@@ -35,57 +34,7 @@ RECORD = {
 }
 
 
-class Stranger:
-    """A server that answers what it is told, in turn, and notes what it was asked."""
-
-    def __init__(self, *answers: tuple[int, bytes]) -> None:
-        self.asked: list[str] = []
-        left = list(answers)
-        asked = self.asked
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer()
-
-            def do_POST(self) -> None:
-                self._answer()
-
-            def _answer(self) -> None:
-                asked.append(f"{self.command} {self.path}")
-                status, body = left.pop(0) if left else (500, b"")
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-
-    def url(self, path: str) -> str:
-        """Where it is."""
-        return f"http://127.0.0.1:{self.server.server_port}{path}"
-
-    def close(self) -> None:
-        """End it."""
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
-
-@pytest.fixture
-def strangers() -> Iterator[list[Stranger]]:
-    """Those that are made, to be ended."""
-    made: list[Stranger] = []
-    yield made
-    for one in made:
-        one.close()
-
-
-def seen(number: int, *records: dict[str, Any], missed: int | None = 0) -> tuple[int, bytes]:
+def seen(number: int, *records: dict[str, Any], missed: int | None = 0) -> Answer:
     """What a sidecar answers."""
     return 200, json.dumps({"next": number, "missed": missed, "records": records}).encode()
 
@@ -120,25 +69,25 @@ def test_a_record_may_be_anything(changes: dict[str, Any]) -> None:
     assert told(RECORD | changes).isprintable()
 
 
-def test_who_was_away_and_who_finds_no_room(strangers: list[Stranger], capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_was_away_and_who_finds_no_room(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is told what it is."""
-    strangers.append(Stranger(seen(4), seen(6, RECORD, missed=None), (503, b"{}")))
-    assert main(["tap", "--url", strangers[0].url("/tap"), "--json"]) == 1
+    with stranger(seen(4), seen(6, RECORD, missed=None), (503, b"{}")) as one:
+        assert main(["tap", "--url", one.url("/tap"), "--json"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "we were away for long, and what came meanwhile was missed",
-        f"127.0.0.1:{strangers[0].server.server_port} answers 503: as many look on as may; come again in ten seconds",
+        f"127.0.0.1:{one.port} answers 503: as many look on as may; come again in ten seconds",
     ]
 
 
-def test_it_looks_on_from_where_it_was(strangers: list[Stranger], capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_looks_on_from_where_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     """Filters are exact; ``--count`` ends it; what was missed is said, not to the output."""
-    strangers.append(Stranger(seen(4), seen(6, RECORD, RECORD | {"reason": ""}, missed=3), seen(7, RECORD)))
-    url = strangers[0].url("/tap")
-    assert main(["tap", "--url", url, "--reason", "scope_missing", "--count", "2", "--json"]) == 0
+    with stranger(seen(4), seen(6, RECORD, RECORD | {"reason": ""}, missed=3), seen(7, RECORD)) as one:
+        words = ["--reason", "scope_missing", "--count", "2", "--json"]
+        assert main(["tap", "--url", one.url("/tap"), *words]) == 0
     printed = capsys.readouterr()
     assert [json.loads(line) for line in printed.out.splitlines()] == [RECORD, RECORD]
     assert printed.err == "3 came too fast and were missed\n"
-    assert strangers[0].asked == ["GET /tap", "GET /tap?after=4", "GET /tap?after=6"]
+    assert one.asked == ["GET /tap", "GET /tap?after=4", "GET /tap?after=6"]
 
 
 @pytest.mark.parametrize(
@@ -155,13 +104,11 @@ def test_it_looks_on_from_where_it_was(strangers: list[Stranger], capsys: pytest
         (200, b"[" * 100_000),
     ],
 )
-def test_another_program_is_at_that_port(
-    answer: tuple[int, bytes], strangers: list[Stranger], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_program_is_at_that_port(answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
     """It is told in one line, with exit code 1."""
-    strangers.append(Stranger(answer, (answer[0], answer[1])))
-    assert main(["tap", "--url", strangers[0].url("/tap")]) == 1
-    assert main(["drain", "--url", strangers[0].url("/drain")]) == 1
+    with stranger(answer) as one:
+        assert main(["tap", "--url", one.url("/tap")]) == 1
+        assert main(["drain", "--url", one.url("/drain")]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("is this the admin.listen of a sidecar?\n") == 2

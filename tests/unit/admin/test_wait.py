@@ -4,48 +4,16 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from support.ports import refused_port
 from support.sidecar import SOON_S
+from support.stranger import Answer, stranger
 
 from proxy.admin.health import Gate, Health
 from proxy.admin.wait import main
 
-Answer = tuple[int, bytes]
-Serve = Callable[[Callable[[], Answer]], str]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    """A real server on loopback that answers what it is told; gives its URL."""
-    servers: list[tuple[HTTPServer, threading.Thread]] = []
-
-    def start(answer: Callable[[], Answer]) -> str:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = answer()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_port}/healthz/ready"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+READY = "/healthz/ready"
 
 
 def not_ready(**details: str) -> Answer:
@@ -57,36 +25,34 @@ def not_ready(**details: str) -> Answer:
     return 503, json.dumps({"ready": False, "gates": gates}).encode()
 
 
-def test_ready_at_once(serve: Serve) -> None:
+def test_ready_at_once() -> None:
     """Exit code 0."""
-    assert main(["--url", serve(lambda: (200, b"{}")), "--timeout", "0"]) == 0
+    with stranger((200, b"{}")) as one:
+        assert main(["--url", one.url(READY), "--timeout", "0"]) == 0
+    assert one.asked == [f"GET {READY}"]
 
 
-def test_becomes_ready(serve: Serve) -> None:
+def test_becomes_ready() -> None:
     """It asks again until it is."""
-    answers = [not_ready(keys="x"), not_ready(keys="x")]
-    assert main(["--url", serve(lambda: answers.pop() if answers else (200, b"")), "--timeout", "5"]) == 0
+    with stranger(not_ready(keys="x"), not_ready(keys="x"), (200, b"")) as one:
+        assert main(["--url", one.url(READY), "--timeout", "5"]) == 0
+    assert len(one.asked) == 3
 
 
-def test_timeout_names_the_gates(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timeout_names_the_gates(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, each closed gate with its reason, no open one, and not long after the timeout."""
-    url = serve(lambda: not_ready(svid="no SVID was loaded yet", keys="no keys"))
-    began = time.monotonic()
-    assert main(["--url", url, "--timeout", "0.5"]) == 1
-    assert time.monotonic() - began < SOON_S
+    with stranger(not_ready(svid="no SVID was loaded yet", keys="no keys")) as one:
+        began = time.monotonic()
+        assert main(["--url", one.url(READY), "--timeout", "0.5"]) == 1
+        assert time.monotonic() - began < SOON_S
     assert capsys.readouterr().err == "not ready: svid: no SVID was loaded yet\nnot ready: keys: no keys\n"
 
 
-def test_timeout_0_looks_once(serve: Serve) -> None:
+def test_timeout_0_looks_once() -> None:
     """As a health check does."""
-    asked: list[int] = []
-
-    def answer() -> Answer:
-        asked.append(1)
-        return not_ready(keys="x")
-
-    assert main(["--url", serve(answer), "--timeout", "0"]) == 1
-    assert len(asked) == 1
+    with stranger(not_ready(keys="x")) as one:
+        assert main(["--url", one.url(READY), "--timeout", "0"]) == 1
+    assert len(one.asked) == 1
 
 
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,16 +85,17 @@ def test_something_else_answers(capsys: pytest.CaptureFixture[str]) -> None:
     "body",
     [b"", b"<html>", b"[]", b"{}", b'{"gates": 3}', b'{"gates": {"a": 1}}', b'{"gates": {"a": {}}}', b"\xff", b"[" * 50000],
 )  # fmt: skip
-def test_answers_that_name_no_gate(serve: Serve, capsys: pytest.CaptureFixture[str], body: bytes) -> None:
+def test_answers_that_name_no_gate(capsys: pytest.CaptureFixture[str], body: bytes) -> None:
     """Another program on that port may answer anything."""
-    assert main(["--url", serve(lambda: (500, body)), "--timeout", "0"]) == 1
+    with stranger((500, body)) as one:
+        assert main(["--url", one.url(READY), "--timeout", "0"]) == 1
     assert capsys.readouterr().err == "not ready: the answer is 500, without the name of a gate\n"
 
 
-def test_the_terminal_does_not_obey_the_answer(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_terminal_does_not_obey_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
     """Control characters are replaced, and a long detail is cut."""
-    url = serve(lambda: not_ready(keys="\x1b]0;x\x07\n\r" + "a" * 10000))
-    assert main(["--url", url, "--timeout", "0"]) == 1
+    with stranger(not_ready(keys="\x1b]0;x\x07\n\r" + "a" * 10000)) as one:
+        assert main(["--url", one.url(READY), "--timeout", "0"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("not ready: keys: ?]0;x???aaa")
     assert len(err) < 600

@@ -1,68 +1,27 @@
 """An open connection that is judged anew: its Grant never becomes more, and whoever is proved no more is cut in time."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.pki import Authority, write_svid
-from support.tokens import TokenMint
+from support.admitted import Admitted
 
-from loadtest.loop import CONFIG, Nowhere
-from proxy.app import Sidecar
+from loadtest.loop import CONFIG
 from proxy.config.load import load_text
-from proxy.flow.downstream import Downstream
-from proxy.flow.inbound import InboundConnection
 from proxy.identity.bundle import Bundles
-from proxy.identity.peer import identify
 from proxy.policy.compile import compile_policy
-from proxy.policy.grant import admit
 from proxy.policy.settings import PolicySettings
 from proxy.tls.proofs import GRACE_S, Proofs
 
-CA = Authority.make("example.org")
 UNTIL_S = 5.0
 
 
-class Closing(Nowhere):
-    """A transport that says whether it was closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.closed = False
-
-    def close(self) -> None:
-        """Nothing is buffered."""
-        self.closed = True
-
-
-class Judged:
-    """A connection of ``edge``, whose Grant ends with our own SVID: long before the peer's."""
+class Judged(Admitted):
+    """Its Grant ends with our own SVID."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        paths = write_svid(folder, CA.svid("spiffe://example.org/orders"), CA)
-        self.mint = TokenMint()
-        (folder / "jwks.json").write_bytes(self.mint.jwks())
-        names = {"orders.pem": paths["svid"].name, "orders.key": paths["key"].name, "bundle.pem": paths["bundle"].name}
-        text = CONFIG
-        for old, new in names.items():
-            text = text.replace(old, new)
-        self.sidecar = Sidecar(load_text(text, folder, {}), asyncio.get_running_loop())
-        self.sidecar.source.begin()
-        doors = self.sidecar.doors
-        assert doors.inbound is not None
-        assert doors.inbound_door is not None
-        self.door = doors.inbound_door
-        self.now = time.time()
-        self.until = self.now + UNTIL_S
-        self.peer = identify([*CA.svid("spiffe://example.org/edge").chain_der, self.anchor], self.bundles, self.now)
-        self.connection = InboundConnection(doors.inbound, self.door)
-        self.connection._grant = admit(self.door.policy, self.peer, self.until)
-        self.transport = Closing()
-        Downstream.connection_made(self.connection, self.transport)
-        self.door.lifetimes.add(self.connection)
+        super().__init__(folder, until_s=UNTIL_S)
 
     def prove(self, bundles: Bundles) -> None:
         """Its turn in a round of judging by these bundles."""
@@ -74,17 +33,7 @@ class Judged:
         head = b"GET /orders/17 HTTP/1.1\r\nHost: orders\r\nTxn-Token: "
         token = self.mint.token(scope="orders.read")
         self.connection.data_received(head + token + b"\r\n\r\n")
-        return bytes(self.transport.last)
-
-    @property
-    def bundles(self) -> Bundles:
-        """Those that the sidecar holds."""
-        return self.sidecar.foundation.store.trusted
-
-    @property
-    def anchor(self) -> bytes:
-        """Our authority."""
-        return next(iter(self.bundles["example.org"].by_der))
+        return self.transport.sent
 
 
 @pytest.fixture(name="judged")
