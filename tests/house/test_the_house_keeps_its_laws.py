@@ -1,6 +1,7 @@
 """The laws of the house that a machine can hold: imports point down, files stay small, every reason has its answer."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -54,3 +55,16 @@ def test_tasks_are_made_in_one_place() -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"create_task", "ensure_future"}
     }
     assert found == {"proxy/net/tasks.py"}
+
+
+def test_no_merge_was_left_half_done() -> None:
+    """A page with both sides of a conflict in it reads well enough for nobody to see it."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False, timeout=60)
+    if listed.returncode != 0:
+        pytest.skip("not a clone: git does not list the files")
+    marked = [
+        path.name
+        for path in (ROOT / name.decode() for name in listed.stdout.split(b"\0"))
+        if path.is_file() and re.search(rb"^(<{7}|>{7}|\|{7})( |$)", path.read_bytes(), re.MULTILINE)
+    ]
+    assert marked == []
