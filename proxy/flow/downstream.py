@@ -359,6 +359,10 @@ class Downstream(Client):
         """Send the request again: the connection that was lent had died."""
         self.listener.open_upstream(self, exchange)
 
+    def still_holds(self, exchange: Exchange) -> bool:  # noqa: ARG002 - the two directions ask what is theirs
+        """Whether what was decided holds, now that a connection is open. If not, it has failed or is to come again."""
+        return True
+
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """Become one end of a tunnel."""
         self._tunnel = tunnel

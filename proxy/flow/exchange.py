@@ -100,6 +100,7 @@ class Exchange(Facts):
         self.account = account
         self.request_done = head.length == 0
         self.keep = head.keep_alive
+        self.lines = head.lines  # as they came: the steps put others in their place
         self._out: list[bytes] = []
 
     # ---- towards the upstream

@@ -17,19 +17,18 @@ from proxy.errors import (
     NotReady,
     ProxyError,
     TokenUnknownKey,
-    TransactionReplayed,
 )
 from proxy.flow.acquaintance import Acquaintances
+from proxy.flow.anew import permit_anew, renew, use
 from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
-from proxy.flow.mark import set_mark
 from proxy.flow.meter import Meter
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import facts_of, trade
-from proxy.flow.transaction import Transactions
+from proxy.flow.transaction import Transactions, remember
 from proxy.flow.withdrawal import KINDLY, Withdrawal
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
@@ -49,7 +48,6 @@ from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import Proofs
 from proxy.tokens.carry import one_token
 from proxy.tokens.claims import TxnToken
-from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
 
 LAST_S = 0.3
@@ -216,19 +214,29 @@ class InboundConnection(Downstream):
         exchange, tunnel = self.tunnelled, self._tunnel
         if exchange is None or tunnel is None or exchange.token is None:
             return
-        head, token = exchange.head, exchange.token
-        shown = exchange.shown or facts_of(exchange, self._source())
         try:
-            try:
-                permit = self._grant.permit(head.method, head.target, token, now, shown)
-            except ProxyError as refusal:
-                permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
+            permit = permit_anew(self._grant, exchange, exchange.token, now, self._source())
         except ProxyError as refusal:
             tunnel.end(refusal)
             return
         exchange.permit = permit
-        self._bound_tunnel(exchange, permit, token, now)
+        self._bound_tunnel(exchange, permit, exchange.token, now)
         tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Judge a request again that has waited for a connection to the app, where other rules were taken meanwhile."""
+        self.judge()
+        if exchange.finished or (exchange.account is self.account and self._grant.until):
+            return not exchange.finished
+        exchange.account, inbound = self.account, self._inbound
+        try:
+            now = self.runtime.now()
+            renew(self._grant, exchange, inbound.transactions, inbound.authoriser, now, self._source())
+            if is_websocket(exchange.head) and exchange.permit is not None:
+                self._bound_tunnel(exchange, exchange.permit, exchange.token, now)
+        except ProxyError as error:
+            exchange.fail(error)
+        return not exchange.finished
 
     def _bound_tunnel(self, exchange: Exchange, permit: Permit, token: TxnToken | None, now: float) -> None:
         """Set when a tunnel ends at last, on the loop's clock, never later than before; and its bytes."""
@@ -277,12 +285,10 @@ class InboundConnection(Downstream):
 
     def on_request(self, exchange: Exchange) -> None:  # noqa: C901 - every step in its order
         """Authenticate, authorise, forward."""
-        head = exchange.head
-        inbound = self._inbound
+        head, inbound = exchange.head, self._inbound
         if self._judged is not inbound.proofs and not self._judge_first(exchange):
             return
-        now = self.runtime.now()
-        raw = b""
+        now, raw = self.runtime.now(), b""
         try:
             traceparent = trace(exchange)
             brought = head.held.get(b"txn-token")
@@ -303,11 +309,11 @@ class InboundConnection(Downstream):
                 self.listener.follow_up(self, exchange, inbound.uses.turn())
                 return
             if (passages := inbound.transactions.passages) is not None:
-                self._remember(exchange, passages, permit, raw)
+                remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
-                self._use(exchange, permit, token, now)
+                use(inbound.transactions, self._grant, exchange, token, now)
         except Undecided as undecided:
             self._show(exchange, undecided)
             return
@@ -368,24 +374,6 @@ class InboundConnection(Downstream):
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
             self.on_request(exchange)
-
-    def _use(self, exchange: Exchange, permit: Permit, token: TxnToken, now: float) -> None:
-        """Use the transaction of a request for a route that takes each once. Raises TransactionReplayed."""
-        inbound, head = self._inbound, exchange.head
-        try:
-            inbound.uses.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
-        except TransactionReplayed as refusal:
-            shown = exchange.shown
-            exchange.permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
-
-    def _remember(self, exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
-        """Remember the transaction for what the app does next. Raises TransactionsFull."""
-        token, trace_id = exchange.token, exchange.trace_id
-        if token is None or trace_id is None:
-            raise RuntimeError("a request is remembered after it was authenticated")
-        kept = raw if permit.propagates else b""
-        exchange.passage = passage = passages.enter(trace_id, kept, token.txn, token.exp, self.runtime.clock())
-        exchange.head.lines = set_mark(exchange.head.lines, passage.mark)
 
     def _source(self) -> str:
         host = self.transport.get_extra_info("peername") or ("",)

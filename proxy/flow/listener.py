@@ -155,6 +155,12 @@ class Listener:
             pool.take_back(upstream, self.runtime.clock())
             return
         exchange.away_s += self.runtime.clock() - left
+        if not connection.still_holds(exchange):
+            pool.take_back(upstream, self.runtime.clock())
+            if not exchange.finished:
+                connection.on_request(exchange)
+                connection.resume()
+            return
         timeouts = self.settings.timeouts
         exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
         connection.resume()

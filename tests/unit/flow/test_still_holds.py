@@ -1,0 +1,289 @@
+"""A request that waits for a connection, while other rules are taken, or other destinations: it goes by the newest."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.flow import open_upstream
+from support.pki import Authority, write_svid
+from support.tokens import TokenMint
+
+from loadtest.loop import Nowhere
+from proxy.app import Sidecar
+from proxy.config.load import load_text
+from proxy.flow.downstream import Downstream
+from proxy.flow.inbound import InboundConnection
+from proxy.flow.outbound import OutboundConnection
+from proxy.flow.raw_inbound import RawInboundConnection
+from proxy.http1.limits import Limits
+from proxy.identity.peer import identify
+from proxy.policy.compile import compile_policy
+from proxy.policy.grant import admit
+from proxy.tls.proofs import Proofs
+from proxy.upstream.connection import Upstream
+from proxy.upstream.endpoint import Endpoint
+
+CA = Authority.make("example.org")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ONE, TWO = 'address: "127.0.0.1:4"', 'address: "127.0.0.1:5"'
+ROUTE = '"GET /orders/{id}", scopes: [orders.read]'
+CONFIG = """
+service: orders
+trust_domain: example.org
+identity: {files: {svid: svid.pem, key: svid_key.pem, bundle: svid_bundle.pem}}
+inbound: {listen: "127.0.0.1:1", app: "http://127.0.0.1:2"}
+outbound:
+  listen: "127.0.0.1:3"
+  destinations: [{host: ledger, address: "127.0.0.1:4", spiffe_id: spiffe://example.org/ledger, propagate: tracestate}]
+tokens: {audience: example.org, keys: jwks.json}
+policy:
+  - name: edge may read
+    peers: [spiffe://example.org/edge]
+    scopes: [orders.read]
+    routes: [{match: "GET /orders/{id}", scopes: [orders.read]}]
+"""
+RAW = CONFIG.replace("http://", "tcp://").replace("GET /orders/{id}", "CONNECT db:5432")
+
+
+class Kept(Nowhere):
+    """A transport that keeps all that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+
+    def write(self, data: Any) -> None:
+        """Take bytes."""
+        self.sent += data
+
+
+class Bench:
+    """A sidecar of which every connection to another side is a socket pair, there once ``may_open`` is set."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        paths = write_svid(folder, CA.svid("spiffe://example.org/orders"), CA)
+        assert {path.parent for path in paths.values()} == {folder}
+        self.folder = folder
+        self.text = text
+        self.mint = TokenMint()
+        (folder / "jwks.json").write_bytes(self.mint.jwks())
+        self.sidecar = Sidecar(load_text(text, folder, {}), asyncio.get_running_loop())
+        self.sidecar.source.begin()
+        self.doors = self.sidecar.doors
+        self.may_open = asyncio.Event()
+        self.opened: list[tuple[str, socket.socket]] = []
+
+    async def dial(self, endpoint: Endpoint, _limits: Limits, _timeout_s: float, *, held: bool = False) -> Upstream:
+        """In the place of the dialer."""
+        await self.may_open.wait()
+        upstream, other = await open_upstream()
+        upstream.held = held
+        self.opened.append((str(endpoint), other))
+        return upstream
+
+    def take(self, old: str, new: str) -> None:
+        """What a reload does; ``old`` is there, and ``new`` in its place."""
+        assert old in self.text
+        settings = load_text(self.text.replace(old, new), self.folder, {})
+        self.sidecar.take(settings.policy, settings.destinations, compile_policy(settings.policy, "example.org"))
+
+    def inbound(self) -> tuple[InboundConnection, Kept]:
+        """A connection of ``edge``."""
+        door, listener = self.doors.inbound_door, self.doors.inbound
+        assert door is not None
+        assert listener is not None
+        bundles, now = self.sidecar.foundation.store.trusted, listener.runtime.now()
+        chain = [*CA.svid("spiffe://example.org/edge").chain_der, next(iter(bundles["example.org"].by_der))]
+        connection, transport = door.connection(listener), Kept()
+        assert isinstance(connection, InboundConnection)
+        peer = identify(chain, bundles, now)
+        connection._grant = admit(door.policy, peer, peer.not_after)
+        connection._forwarded_client_cert = b"X-Forwarded-Client-Cert: By=a;Hash=b;URI=c"
+        connection.account.policy = door.policy.version
+        Downstream.connection_made(connection, transport)
+        door.lifetimes.add(connection)
+        return connection, transport
+
+    def outbound(self) -> tuple[OutboundConnection, Kept]:
+        """A connection of the app."""
+        door, listener = self.doors.outbound_door, self.doors.outbound
+        assert door is not None
+        assert listener is not None
+        connection, transport = OutboundConnection(listener, door), Kept()
+        connection.connection_made(transport)
+        return connection, transport
+
+    def request(self, first: str = "GET /orders/17 HTTP/1.1", more: str = "") -> bytes:
+        """A request that the rules of the beginning allow."""
+        token = self.mint.token(scope="orders.read").decode()
+        return f"{first}\r\nHost: ledger\r\nTxn-Token: {token}\r\n{more}\r\n".encode()
+
+    async def opens(self) -> None:
+        """Let what is dialled open, and all that follows happen."""
+        self.may_open.set()
+        await settle()
+
+    def received(self) -> dict[str, bytes]:
+        """What each address was sent."""
+        found = {}
+        for where, other in self.opened:
+            try:
+                found[where] = other.recv(1 << 20)
+            except BlockingIOError:
+                found[where] = b""
+        return found
+
+
+async def settle() -> None:
+    """Let the loop see what has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(name="bench")
+async def _bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, getattr(request, "param", CONFIG))
+    await made.sidecar.keys.load()
+    monkeypatch.setattr(made.doors._dialer, "dial", made.dial)
+    yield made
+    await made.sidecar.close()
+    for _, other in made.opened:
+        other.close()
+
+
+raw = pytest.mark.parametrize("bench", [RAW], indirect=True)
+
+
+# ---- outbound
+
+
+async def test_a_destination_that_is_gone_gets_nothing(bench: Bench) -> None:
+    """Neither the token nor a byte of the request goes where none leads any more."""
+    connection, transport = bench.outbound()
+    connection.data_received(bench.request())
+    await settle()
+    bench.take("host: ledger", "host: other")
+    await bench.opens()
+    assert bench.received() == {"127.0.0.1:4": b""}
+    assert b'"destination_unknown"' in transport.sent
+    assert not bench.doors.pools.open
+
+
+@pytest.mark.parametrize(("length", "body"), [("", b""), ("Content-Length: 4\r\n", b"body")])
+async def test_a_destination_that_has_moved_gets_all_of_it(bench: Bench, length: str, body: bytes) -> None:
+    """Where it is now; and its transaction is found there, too, by the mark that the app has passed on."""
+    passages = bench.sidecar._transactions.passages
+    assert passages is not None
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    passage = passages.enter(trace_id.encode(), b"a.b.c", "txn", 1e12, 0.0)
+    trace = f"traceparent: 00-{trace_id}-b7ad6b7169203331-01\r\ntracestate: svidecar={passage.mark.decode()}\r\n"
+    connection, _ = bench.outbound()
+    head = f"PUT /a HTTP/1.1\r\nHost: ledger\r\n{trace}{length}\r\n".encode()
+    connection.data_received(head + body)
+    await settle()
+    bench.take(ONE, TWO)
+    await bench.opens()
+    assert [where for where, _ in bench.opened] == ["127.0.0.1:4", "127.0.0.1:5"]
+    received = bench.received()
+    assert received["127.0.0.1:4"] == b""
+    sent, _, rest = received["127.0.0.1:5"].partition(b"\r\n\r\n")
+    assert (sent.count(b"Txn-Token: a.b.c"), sent.count(b"tracestate"), rest) == (1, 0, body)
+
+
+async def test_other_destinations_are_nothing_to_it(bench: Bench) -> None:
+    """It goes on, and once."""
+    connection, transport = bench.outbound()
+    connection.data_received(bench.request())
+    await settle()
+    bench.take("destinations: [", f"destinations: [{{host: other, {TWO}, protection: plain}}, ")
+    await bench.opens()
+    assert [(where, sent.count(b"GET ")) for where, sent in bench.received().items()] == [("127.0.0.1:4", 1)]
+    bench.opened[0][1].sendall(OK)
+    await settle()
+    assert transport.sent.endswith(b"ok")
+
+
+# ---- inbound
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [("GET /orders", "GET /others", b"route_not_allowed"), ("/edge]", "/front]", b"grant_ended")],
+)
+@pytest.mark.parametrize("is_judged", [True, False])
+async def test_what_is_allowed_no_more_does_not_reach_the_app(
+    bench: Bench, old: str, new: str, reason: bytes, *, is_judged: bool
+) -> None:
+    """Whether or not the round of judging has come to the connection."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request())
+    if is_judged:
+        await settle()
+    bench.take(old, new)
+    if is_judged:
+        await settle()
+    await bench.opens()
+    assert bench.received() == {"127.0.0.1:2": b""}
+    assert b'"' + reason + b'"' in transport.sent
+
+
+async def test_what_is_allowed_still_goes_on_under_the_new_rules(bench: Bench) -> None:
+    """And it is written down as theirs; its transaction is let out no more if they say so."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request())
+    exchange = connection.exchange
+    assert exchange is not None
+    assert exchange.passage is not None
+    await settle()
+    bench.take(ROUTE, ROUTE + ", propagate: false")
+    await bench.opens()
+    assert bench.received()["127.0.0.1:2"].count(b"GET ") == 1
+    assert exchange.account is connection.account
+    assert exchange.account.policy == bench.doors.inbound_door.policy.version  # type: ignore[union-attr]
+    assert exchange.passage.raw == b""
+    bench.opened[0][1].sendall(OK)
+    await settle()
+    assert transport.sent.endswith(b"ok")
+
+
+async def test_what_is_to_be_used_once_by_now_is_used(bench: Bench) -> None:
+    """The next one with this transaction is refused."""
+    connection, _ = bench.inbound()
+    request = bench.request()
+    connection.data_received(request)
+    await settle()
+    bench.take(ROUTE, ROUTE + ", once: true")
+    await bench.opens()
+    assert bench.received()["127.0.0.1:2"].count(b"GET ") == 1
+    other, transport = bench.inbound()
+    other.data_received(request)
+    assert b'"transaction_replayed"' in transport.sent
+
+
+@raw
+async def test_a_tunnel_that_is_not_open_yet(bench: Bench) -> None:
+    """Its round has not come, or it has and found that the peer is proved no more: no 200 is said."""
+    for proofs in (False, True):
+        connection, transport = bench.inbound()
+        assert isinstance(connection, RawInboundConnection)
+        bench.may_open.clear()
+        connection.data_received(bench.request("CONNECT db:5432 HTTP/1.1").replace(b"Host: ledger", b"Host: db:5432"))
+        await settle()
+        assert connection.exchange is not None
+        assert transport.sent == b""
+        if proofs:
+            assert bench.doors.inbound_door is not None
+            bench.doors.inbound_door.proofs = Proofs({}, 0.0)
+            connection.judge()
+        else:
+            bench.take("CONNECT db", "CONNECT other")
+        await bench.opens()
+        assert (b"grant_ended" if proofs else b"route_not_allowed") in transport.sent
+        assert b"200 OK" not in transport.sent
+        bench.take("CONNECT db", "CONNECT db")
+        await settle()
