@@ -19,16 +19,17 @@ from proxy.errors import (
     TokenUnknownKey,
 )
 from proxy.flow.acquaintance import Acquaintances
-from proxy.flow.anew import permit_anew, renew, use
 from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.meter import Meter
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
+from proxy.flow.permitted import charge, permit_anew, renew, use
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import facts_of, trade
 from proxy.flow.transaction import Transactions, remember
+from proxy.flow.tunnel import Tunnel
 from proxy.flow.withdrawal import KINDLY, Withdrawal
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
@@ -210,18 +211,35 @@ class InboundConnection(Downstream):
         return not exchange.finished
 
     def _judge_tunnel(self, now: float) -> None:
-        """Judge a websocket again: its request passed under rules that may be others now."""
-        exchange, tunnel = self.tunnelled, self._tunnel
-        if exchange is None or tunnel is None or exchange.token is None:
+        """Judge a websocket again, open or about to be: its request passed under rules that may be others now."""
+        exchange, tunnel = self.tunnelled or self.exchange, self._tunnel
+        if exchange is None or exchange.token is None:
+            return
+        if tunnel is None and (exchange.upstream is None or exchange.answered or not is_websocket(exchange.head)):
             return
         try:
             permit = permit_anew(self._grant, exchange, exchange.token, now, self._source())
         except ProxyError as refusal:
-            tunnel.end(refusal)
+            exchange.fail(refusal) if tunnel is None else tunnel.end(refusal)
             return
         exchange.permit = permit
         self._bound_tunnel(exchange, permit, exchange.token, now)
-        tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+        if tunnel is not None:
+            tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+
+    def enter(self, tunnel: Tunnel, first: bytes) -> None:
+        """Become one end of a tunnel, where it is allowed still: its turn to be judged may not have come yet."""
+        exchange = self.exchange
+        self._tunnel, self.tunnelled, self.exchange = tunnel, exchange, None
+        self.judge()
+        if not self._grant.until:
+            tunnel.end(GrantEnded("the peer of this connection is trusted no more"))
+        self.exchange = exchange
+        if exchange is None or not exchange.finished:
+            super().enter(tunnel, first)
+        else:
+            self._tunnel = self.exchange = None
+            self.abort()
 
     def still_holds(self, exchange: Exchange) -> bool:
         """Judge a request again that has waited for a connection to the app, where other rules were taken meanwhile."""
@@ -302,7 +320,7 @@ class InboundConnection(Downstream):
                 permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
             exchange.permit = permit
             if self._meter is not None:
-                _charge(exchange, self._meter)
+                charge(exchange, self._meter)
             if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
                 return
             if permit.once and not inbound.uses.begin():
@@ -378,11 +396,3 @@ class InboundConnection(Downstream):
     def _source(self) -> str:
         host = self.transport.get_extra_info("peername") or ("",)
         return str(host[0])
-
-
-def _charge(exchange: Exchange, meter: Meter) -> None:
-    """Hold a body to what is left; what was read of it before there was a Permit counts too. Raises BytesSpent."""
-    if exchange.meter is None:
-        exchange.meter = meter
-        meter.expect(exchange.request_bytes or exchange.head.length)
-        meter.takes(exchange.request_bytes)

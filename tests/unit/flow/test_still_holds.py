@@ -1,6 +1,7 @@
 """A request that waits for a connection, while other rules are taken, or other destinations: it goes by the newest."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -263,6 +264,56 @@ async def test_what_is_to_be_used_once_by_now_is_used(bench: Bench) -> None:
     other, transport = bench.inbound()
     other.data_received(request)
     assert b'"transaction_replayed"' in transport.sent
+
+
+UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"
+
+
+@pytest.mark.parametrize("is_judged", [True, False])
+@pytest.mark.parametrize(("old", "new"), [("GET /orders", "GET /others"), ("/edge]", "/front]"), ("", "")])
+async def test_a_websocket_that_the_app_has_not_taken_yet(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, old: str, new: str, *, is_judged: bool
+) -> None:
+    """It takes it after other rules were taken: no tunnel opens that they would not open, and none stays."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request(more=UPGRADE))
+    await bench.opens()
+    app = bench.opened[0][1]
+    assert b"Upgrade: websocket" in app.recv(1 << 20)
+    if not is_judged:  # its turn does not come
+        assert bench.doors.inbound_door is not None
+        monkeypatch.setattr(bench.doors.inbound_door.lifetimes, "judge", lambda _judge: None)
+    bench.take(old, new)
+    await settle()
+    with contextlib.suppress(OSError):
+        app.sendall(SWITCH)
+    await settle()
+    if old:
+        assert b"101" not in transport.sent
+        assert b"hello" not in transport.sent
+        assert connection._tunnel is None
+        assert app.recv(1) == b""
+    else:
+        assert transport.sent.endswith(b"hello")
+        connection.data_received(b"to the app")
+        await settle()
+        assert app.recv(100) == b"to the app"
+
+
+async def test_an_answer_to_a_websocket_is_an_answer(bench: Bench) -> None:
+    """The app has refused the upgrade and goes on answering: what is in progress ends as any other request does."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request(more=UPGRADE))
+    await bench.opens()
+    app = bench.opened[0][1]
+    app.sendall(OK[:-2])
+    await settle()
+    bench.take("GET /orders", "GET /others")
+    await settle()
+    app.sendall(OK[-2:])
+    await settle()
+    assert transport.sent.endswith(b"ok")
 
 
 @raw

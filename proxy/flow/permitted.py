@@ -1,12 +1,14 @@
-"""What an older Grant has permitted, asked of the newest: for what waits, or goes on, while other rules are taken.
+"""What comes with a Permit before anything leaves: what it uses up, and that newer rules give it, too.
 
-The steps cannot all be taken a second time: a use that was noted would be found as one, and a transaction is remembered
-already. So of them only that is done again which the newer rules ask for.
+Of what waits, or goes on, while other rules are taken, the newest Grant is asked again. The steps cannot all be taken a
+second time: a use that was noted would be found as one, and a transaction is remembered already. So of them only that
+is done again which the newer rules ask for.
 """
 
 from proxy.errors import AuthoriserUnavailable, ProxyError, SiblingUnavailable, TransactionReplayed
 from proxy.flow.consent import consent
 from proxy.flow.exchange import Exchange
+from proxy.flow.meter import Meter
 from proxy.flow.trade import facts_of
 from proxy.flow.transaction import Transactions
 from proxy.outside.authoriser import Authoriser
@@ -59,3 +61,11 @@ def use(transactions: Transactions, grant: Grant, exchange: Exchange, token: Txn
         transactions.uses.use(permit.once if permit is not None else "", token.txn, until, now)
     except TransactionReplayed as refusal:
         exchange.permit = let_pass(grant, head.method, head.target, token, now, exchange.shown, refusal)
+
+
+def charge(exchange: Exchange, meter: Meter) -> None:
+    """Hold a body to what is left; what was read of it before there was a Permit counts too. Raises BytesSpent."""
+    if exchange.meter is None:
+        exchange.meter = meter
+        meter.expect(exchange.request_bytes or exchange.head.length)
+        meter.takes(exchange.request_bytes)
