@@ -130,6 +130,12 @@ class Doors:
             self.inbound_door.judge_anew(time.time())
         self._dialer.judge_anew()
 
+    def known_as(self, spiffe_id: str) -> None:
+        """Another identity is ours: the app's connections go by it. A peer's stays with the one that it has seen."""
+        for _, listener in self.listeners():
+            if listener.direction == "outbound":
+                listener.known_as(spiffe_id)
+
     # ---- reload and end
 
     def take_policy(self, rules: Policy) -> None:

@@ -191,6 +191,11 @@ class Listener:
         for connection in self.connections:
             connection.account = connection.account.under(policy)
 
+    def known_as(self, local: str) -> None:
+        """Note who we are from now on: connections of the app outlive an identity, or come before there is one."""
+        for connection in self.connections:
+            connection.account = connection.account.of(local)
+
     # ---- ending
 
     @property
