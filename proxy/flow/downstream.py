@@ -85,6 +85,11 @@ class Downstream(Client):
         """Take the steps of this direction, in order. Called again after a miss was followed up."""
         raise NotImplementedError  # pragma: no cover - the two directions have it
 
+    def again(self, exchange: Exchange) -> None:
+        """Take them again; the rules may have changed meanwhile."""
+        exchange.account = self.account
+        self.on_request(exchange)
+
     # ---- transport callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -297,8 +302,7 @@ class Downstream(Client):
             self._drop_body(exchange)
         keep = exchange.keep and exchange.request_done and not row.close and not self._leaving
         now = self.runtime.clock()
-        exchange.finished = True
-        exchange.status = row.status
+        exchange.finished, exchange.status = True, row.status
         if exchange.upstream is None and not exchange.offer:
             exchange.own_s += now - exchange.started - exchange.away_s
         tell = self.listener.direction == "outbound" or error.side is Side.DOWNSTREAM  # a peer need not know our app

@@ -62,8 +62,8 @@ class Client:
         """The connection is a tunnel now; ``first`` goes to this side."""
         raise NotImplementedError  # pragma: no cover
 
-    def on_request(self, exchange: "Exchange") -> None:
-        """Take the steps again: the body is here."""
+    def again(self, exchange: "Exchange") -> None:
+        """Take the steps again, by the newest rules: what was waited for is here."""
         raise NotImplementedError  # pragma: no cover
 
     def release(self) -> bytes:
@@ -152,7 +152,7 @@ class Exchange(Facts):
         upstream = self.upstream
         if upstream is None or not self._out:
             if self.hold is not None and not self.finished and self.hold.has_come():
-                self._client.on_request(self)
+                self._client.again(self)
             return
         pieces, self._out = self._out, []
         upstream.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))

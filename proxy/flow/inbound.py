@@ -388,10 +388,9 @@ class InboundConnection(Downstream):
             except BodyTooLarge as error:
                 exchange.fail(error)
                 return
-        exchange.account = self.account  # the rules may have changed while the body came
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
-            self.on_request(exchange)
+            self.again(exchange)
 
     def _source(self) -> str:
         host = self.transport.get_extra_info("peername") or ("",)

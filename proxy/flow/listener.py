@@ -158,7 +158,7 @@ class Listener:
         if not connection.still_holds(exchange):
             pool.take_back(upstream, self.runtime.clock())
             if not exchange.finished:
-                connection.on_request(exchange)
+                connection.again(exchange)
                 connection.resume()
             return
         timeouts = self.settings.timeouts
@@ -182,8 +182,7 @@ class Listener:
             return
         exchange.away_s += self.runtime.clock() - left
         if not exchange.finished:
-            exchange.account = connection.account  # the rules may have changed meanwhile
-            connection.on_request(exchange)
+            connection.again(exchange)
             connection.resume()
 
     def decide_by(self, policy: str) -> None:
