@@ -86,7 +86,7 @@ class Exchange(Facts):
     meter: Meter | None = None  # where the connection may carry so many bytes
     first_byte_s = NEVER
     answer_done = False
-    consented = False  # by the authoriser outside
+    consented = b""  # to this, as the authoriser outside was asked
     replayed = False
     finished = False
     _stream_idle_s = NEVER

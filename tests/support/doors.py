@@ -54,7 +54,7 @@ class Kept(Nowhere):
 class Bench:
     """A sidecar of which every connection to another side is a socket pair, there once ``may_open`` is set."""
 
-    def __init__(self, folder: Path, text: str) -> None:
+    def __init__(self, folder: Path, text: str = CONFIG) -> None:
         paths = write_svid(folder, CA.svid("spiffe://example.org/orders"), CA)
         assert {path.parent for path in paths.values()} == {folder}
         self.folder = folder
