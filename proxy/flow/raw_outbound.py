@@ -91,7 +91,10 @@ class RawOutboundConnection(Downstream):
         self.exchange = self._opening = exchange
         self.deadline = NEVER
         self.last_used = exchange.started
-        self.on_request(exchange)
+        if self.listener.draining:  # its port was withdrawn after it had been accepted
+            self.withdraw()
+        else:
+            self.on_request(exchange)
 
     def on_request(self, exchange: Exchange) -> None:
         """Find the token, call the peer."""
