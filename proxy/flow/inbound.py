@@ -242,16 +242,17 @@ class InboundConnection(Downstream):
             self.abort()
 
     def still_holds(self, exchange: Exchange) -> bool:
-        """Judge a request again that has waited for a connection to the app, where other rules were taken meanwhile."""
+        """Judge a request again that has waited for a connection to the app: by the newest rules, and its token."""
         self.judge()
-        if exchange.finished or (exchange.account is self.account and self._grant.until):
-            return not exchange.finished
-        exchange.account, inbound = self.account, self._inbound
+        inbound, now = self._inbound, self.runtime.now()
         try:
-            now = self.runtime.now()
-            renew(self._grant, exchange, inbound.transactions, inbound.authoriser, now, self._source())
-            if is_websocket(exchange.head) and exchange.permit is not None:
-                self._bound_tunnel(exchange, exchange.permit, exchange.token, now)
+            if exchange.token is not None:
+                inbound.authenticator.recheck(exchange.token, now)
+            if exchange.account is not self.account or not self._grant.until:
+                exchange.account = self.account
+                renew(self._grant, exchange, inbound.transactions, inbound.authoriser, now, self._source())
+                if is_websocket(exchange.head) and exchange.permit is not None:
+                    self._bound_tunnel(exchange, exchange.permit, exchange.token, now)
         except ProxyError as error:
             exchange.fail(error)
         return not exchange.finished

@@ -96,11 +96,13 @@ class OutboundConnection(Downstream):
 
     def still_holds(self, exchange: Exchange) -> bool:
         """Have the steps taken again, as for a request that has just come, where its destination is another by now."""
-        if exchange.account is self.account:
-            return True
         head, permit = exchange.head, exchange.permit
-        exchange.account = self.account
         try:
+            if exchange.carried:
+                self._outbound.screen.check(exchange.carried)
+            if exchange.account is self.account:
+                return True
+            exchange.account = self.account
             newest = self._outbound.destinations.permit(head.authority)
         except ProxyError as error:
             exchange.fail(error)

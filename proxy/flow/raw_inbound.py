@@ -117,8 +117,13 @@ class RawInboundConnection(InboundConnection):
         """Judge what is about to be opened, where its turn has not come yet."""
         self.judge()
         exchange.account = self.account
-        if not self._grant.until:
-            exchange.fail(GrantEnded(_ENDED))
+        try:
+            if exchange.token is not None:
+                self._inbound.authenticator.recheck(exchange.token, self.runtime.now())
+            if not self._grant.until:
+                raise GrantEnded(_ENDED)
+        except ProxyError as error:
+            exchange.fail(error)
         return not exchange.finished
 
     def eof_received(self) -> bool:

@@ -120,6 +120,15 @@ class RawOutboundConnection(Downstream):
         exchange.pool = door.pool
         self.listener.open_upstream(self, exchange)
 
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Whether the token may still go out; where the port leads elsewhere, it has been ended."""
+        try:
+            if exchange.carried:
+                self._door.screen.check(exchange.carried)
+        except ProxyError as error:
+            exchange.fail(error)
+        return not exchange.finished
+
     # ---- what it does otherwise than a connection of HTTP
 
     def enter(self, tunnel: Tunnel, first: bytes) -> None:

@@ -1,6 +1,7 @@
 """A request that waits for a connection, while other rules are taken, or other destinations: it goes by the newest."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from support.doors import CONFIG, Bench, settle
 
 from proxy.flow.raw_inbound import RawInboundConnection
+from proxy.policy.revocation import Entry, Kind
 from proxy.tls.proofs import Proofs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -30,6 +32,63 @@ async def _bench(
 
 
 raw = pytest.mark.parametrize("bench", [RAW], indirect=True)
+
+
+def connect(bench: Bench) -> bytes:
+    """What asks for a tunnel."""
+    return bench.request("CONNECT db:5432 HTTP/1.1").replace(b"Host: ledger", b"Host: db:5432")
+
+
+def revoke(bench: Bench) -> None:
+    """Take back all tokens of the subject."""
+    sub = Entry(kind=Kind.SUB, value=str(bench.mint.claims()["sub"]))
+    bench.sidecar._revocations._ledger.put("admin", [sub])
+
+
+# ---- either way
+
+
+@pytest.mark.parametrize("way", ["inbound", "outbound"])
+async def test_a_token_that_was_taken_back_goes_no_further(bench: Bench, way: str) -> None:
+    """Whoever has its request already may answer within the grace; nobody gets it who has not."""
+    connection, transport = bench.inbound() if way == "inbound" else bench.outbound()
+    connection.data_received(bench.request())
+    await settle()
+    revoke(bench)
+    await settle()
+    await bench.opens()
+    assert set(bench.received().values()) == {b""}
+    assert b'"token_revoked"' in transport.sent
+
+
+@raw
+async def test_nor_does_it_open_a_tunnel(bench: Bench) -> None:
+    """The same for raw TCP."""
+    connection, transport = bench.inbound()
+    connection.data_received(connect(bench))
+    await settle()
+    revoke(bench)
+    await bench.opens()
+    assert b'"token_revoked"' in transport.sent
+    assert b"200 OK" not in transport.sent
+
+
+async def test_a_token_that_has_ended_is_not_sent_a_second_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app has closed a connection that was used before, long after the request had come."""
+    connection, transport = bench.inbound()
+    await bench.opens()
+    connection.data_received(bench.request())
+    await settle()
+    bench.opened[0][1].sendall(OK)
+    await settle()
+    assert transport.sent.endswith(b"ok")
+    connection.data_received(bench.request())
+    monkeypatch.setattr(connection.runtime, "now", lambda: time.time() + 3000)
+    bench.opened[0][1].close()
+    await settle()
+    assert b'"token_expired"' in transport.sent
+    with pytest.raises(BlockingIOError):
+        bench.opened[1][1].recv(1)
 
 
 # ---- outbound
@@ -195,7 +254,7 @@ async def test_a_tunnel_that_is_not_open_yet(bench: Bench) -> None:
         connection, transport = bench.inbound()
         assert isinstance(connection, RawInboundConnection)
         bench.may_open.clear()
-        connection.data_received(bench.request("CONNECT db:5432 HTTP/1.1").replace(b"Host: ledger", b"Host: db:5432"))
+        connection.data_received(connect(bench))
         await settle()
         assert connection.exchange is not None
         assert transport.sent == b""
