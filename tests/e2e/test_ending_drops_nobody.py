@@ -221,6 +221,20 @@ def test_drain_by_the_admin_port(mesh: Mesh, app: RawApp, slow: Slow) -> None:
     assert orders.wait() == 0
 
 
+def test_a_signal_after_a_drain_is_the_first(mesh: Mesh, app: RawApp, slow: Slow) -> None:
+    """A preStop hook drains, then the kubelet sends SIGTERM: that cuts nobody. One more does."""
+    orders = _start(mesh, app)
+    wire = _ask_slowly(mesh, orders, slow)
+    assert orders.post("/drain", {})[0] == 202
+    _wait_until_ending(orders)
+    orders.signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        orders.process.wait(0.5)
+    slow.release.set()
+    assert wire.reply().closes
+    assert orders.wait() == 0
+
+
 def test_drain_as_a_command(mesh: Mesh, app: RawApp, slow: Slow) -> None:
     """`svidecar drain` returns at once; with a time it comes back when the sidecar has ended, or says that it has not."""
     orders = _start(mesh, app)
