@@ -397,4 +397,4 @@ class Downstream(Client):
         """Whether something would be cut if the connection ended now."""
         if self.exchange is not None or self._tunnel is not None:
             return True
-        return self._farewell is not None and self._farewell.is_sending
+        return self._farewell.is_sending if self._farewell is not None else self._decoder.in_head

@@ -269,6 +269,22 @@ def test_a_request_that_is_still_coming_is_taken(mesh: Mesh, app: RawApp, slow: 
     assert orders.wait() == 0
 
 
+def test_a_request_whose_head_is_still_coming_is_taken(mesh: Mesh, app: RawApp) -> None:
+    """Half of it was here when the signal came: its caller could not know."""
+    orders = _start(mesh, app)
+    whole = request("GET", "/any/x", mesh.bearer())
+    wire = mesh.connect(orders.ports["inbound"])
+    assert wire.ask("GET", "/any/x", mesh.bearer()).status == 200
+    wire.send(whole[:30])
+    time.sleep(0.3)  # until it has been read
+    orders.signal(signal.SIGTERM)
+    _wait_until_ending(orders)
+    time.sleep(0.3)
+    answer = wire.send(whole[30:]).reply()
+    assert (answer.status, answer.closes) == (200, True)
+    assert orders.wait() == 0
+
+
 def test_ending_before_there_was_an_identity(mesh: Mesh, app: RawApp) -> None:
     """A sidecar that waits for its SVID ends as quickly as any other."""
     mesh.svids["edge"] = mesh.ca.svid("spiffe://example.org/edge")
