@@ -67,3 +67,21 @@ async def test_what_waits_for_a_connection_goes_on(bench: Bench, wants: list[Wan
     await bench.opens()
     assert len(wants) == 1
     assert bench.received()["127.0.0.1:4"].count(b"GET ") == 1
+
+
+async def test_what_is_open_in_the_old_name_is_not_lent_in_the_new_one(bench: Bench, wants: list[Want]) -> None:
+    """A destination knows us by the SVID of the handshake; a mere renewal costs no connection."""
+    connection, transport = bench.outbound()
+    await bench.opens()
+    for name, opened in (("orders", 1), ("orders", 1), ("other", 2), ("other", 2)):
+        become(bench, name)
+        connection.data_received(REQUEST)
+        await settle()
+        assert len(bench.opened) == opened
+        bench.opened[-1][1].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await settle()
+        assert transport.sent.endswith(b"ok")
+        transport.sent = b""
+    assert bench.opened[0][1].recv(1 << 20).count(b"GET ") == 2
+    assert bench.opened[0][1].recv(1) == b""
+    assert len(wants) == 4
