@@ -45,6 +45,7 @@ class Doors:
         self._transactions = transactions
         self._screen = screen
         self._withdrawal = withdrawal
+        self._known_as = ""
         self._dialer = self._make_dialer()
         self.pools = Pools(self._outbound_pool)
         self.inbound, self.inbound_door = self._make_inbound(foundation.runtime("in"), authoriser)
@@ -129,6 +130,16 @@ class Doors:
         if self.inbound_door is not None:
             self.inbound_door.judge_anew(time.time())
         self._dialer.judge_anew()
+
+    def known_as(self, spiffe_id: str) -> None:
+        """Another identity is ours: the app's connections go by it. A peer's stays with the one that it has seen."""
+        if spiffe_id == self._known_as:
+            return
+        self._known_as = spiffe_id
+        self.pools.retire()  # over there we are somebody else by what is open
+        for _, listener in self.listeners():
+            if listener.direction == "outbound":
+                listener.known_as(spiffe_id)
 
     # ---- reload and end
 

@@ -198,6 +198,7 @@ class Sidecar:
 
     def _identity_changed(self, identity: Identity) -> None:
         self._standing.changed(identity)
+        self.doors.known_as(str(identity.svid.spiffe_id))
         if self._bundles is not None and self._bundles != identity.bundles:
             self.doors.judge_anew()
         self._bundles = identity.bundles

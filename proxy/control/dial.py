@@ -110,10 +110,13 @@ class Dialer:
         return exchange
 
     def _recognise(self, exchange: Exchange, server: Server) -> Peer:
-        bundles = self._trust.bundles() if self._trust is not None else {}
         try:
+            bundles = self._trust.bundles() if self._trust is not None else {}
             peer = identify(verified_chain(exchange.transport), bundles, self._now())
             self._revoked.recheck(peer)
+        except NotReady:  # our identity was taken away during the handshake
+            exchange.abort()
+            raise
         except ConnectionRefusal as refusal:
             exchange.abort()
             raise UpstreamUntrusted(f"{server.where} is not {server.expect}: {refusal.detail}") from refusal

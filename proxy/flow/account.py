@@ -100,9 +100,14 @@ class Account:
 
     def under(self, policy: str) -> "Account":
         """Give the account of what other rules decide from now on; what is in progress stays with this one."""
-        if policy == self.policy:
-            return self
-        other = Account(self._runtime, self.direction, self.peer, self.local)
+        return self if policy == self.policy else self._other(policy, self.local)
+
+    def of(self, local: str) -> "Account":
+        """Give the account of what we do under another identity from now on; as ``under``."""
+        return self if local == self.local else self._other(self.policy, local)
+
+    def _other(self, policy: str, local: str | None) -> "Account":
+        other = Account(self._runtime, self.direction, self.peer, local)
         other.policy, other.conn = policy, self.conn
         return other
 

@@ -16,17 +16,15 @@ def consent(authoriser: Authoriser, exchange: Exchange, source: str) -> Coroutin
         AuthoriserDenied: it is known to refuse.
 
     """
-    if exchange.consented:
-        return None
     body = authoriser.encode(_question(authoriser, exchange, source))
-    if authoriser.recall(body):
+    if body == exchange.consented or authoriser.recall(body):
         return None
     return _consult(authoriser, exchange, body)
 
 
 async def _consult(authoriser: Authoriser, exchange: Exchange, body: bytes) -> None:
     await authoriser.consult(body)
-    exchange.consented = True  # by this question alone; the steps are taken again
+    exchange.consented = body  # the steps are taken again: under other rules it may be another question
 
 
 def _question(authoriser: Authoriser, exchange: Exchange, source: str) -> Question:

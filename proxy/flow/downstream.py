@@ -86,6 +86,11 @@ class Downstream(Client):
         """Take the steps of this direction, in order. Called again after a miss was followed up."""
         raise NotImplementedError  # pragma: no cover - the two directions have it
 
+    def again(self, exchange: Exchange) -> None:
+        """Take them again; the rules may have changed meanwhile."""
+        exchange.account = self.account
+        self.on_request(exchange)
+
     # ---- transport callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -298,8 +303,7 @@ class Downstream(Client):
             self._drop_body(exchange)
         keep = exchange.keep and exchange.request_done and not row.close and not self._leaving
         now = self.runtime.clock()
-        exchange.finished = True
-        exchange.status = row.status
+        exchange.finished, exchange.status = True, row.status
         if exchange.upstream is None and not exchange.offer:
             exchange.own_s += now - exchange.started - exchange.away_s
         tell = self.listener.direction == "outbound" or error.side is Side.DOWNSTREAM  # a peer need not know our app
@@ -360,6 +364,10 @@ class Downstream(Client):
         """Send the request again: the connection that was lent had died."""
         self.listener.open_upstream(self, exchange)
 
+    def still_holds(self, exchange: Exchange) -> bool:  # noqa: ARG002 - the two directions ask what is theirs
+        """Whether what was decided holds, now that a connection is open. If not, it has failed or is to come again."""
+        return True
+
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """Become one end of a tunnel."""
         self._tunnel = tunnel
@@ -390,4 +398,4 @@ class Downstream(Client):
         """Whether something would be cut if the connection ended now."""
         if self.exchange is not None or self._tunnel is not None:
             return True
-        return self._farewell is not None and self._farewell.is_sending
+        return self._farewell.is_sending if self._farewell is not None else self._decoder.in_head

@@ -63,8 +63,8 @@ class Client:
         """The connection is a tunnel now; ``first`` goes to this side."""
         raise NotImplementedError  # pragma: no cover
 
-    def on_request(self, exchange: "Exchange") -> None:
-        """Take the steps again: the body is here."""
+    def again(self, exchange: "Exchange") -> None:
+        """Take the steps again, by the newest rules: what was waited for is here."""
         raise NotImplementedError  # pragma: no cover
 
     def release(self) -> bytes:
@@ -88,7 +88,7 @@ class Exchange(Facts):
     meter: Meter | None = None  # where the connection may carry so many bytes
     first_byte_s = NEVER
     answer_done = False
-    consented = False  # by the authoriser outside
+    consented = b""  # to this, as the authoriser outside was asked
     replayed = False
     finished = False
     _stream_idle_s = NEVER
@@ -102,6 +102,7 @@ class Exchange(Facts):
         self.account = account
         self.request_done = head.length == 0
         self.keep = head.keep_alive
+        self.lines = head.lines  # as they came: the steps put others in their place
         self._out: list[bytes] = []
 
     # ---- towards the upstream
@@ -153,7 +154,7 @@ class Exchange(Facts):
         upstream = self.upstream
         if upstream is None or not self._out:
             if self.hold is not None and not self.finished and self.hold.has_come():
-                self._client.on_request(self)
+                self._client.again(self)
             return
         pieces, self._out = self._out, []
         upstream.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))

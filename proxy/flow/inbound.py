@@ -17,19 +17,19 @@ from proxy.errors import (
     NotReady,
     ProxyError,
     TokenUnknownKey,
-    TransactionReplayed,
 )
 from proxy.flow.acquaintance import Acquaintances
 from proxy.flow.consent import consent
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
-from proxy.flow.mark import set_mark
 from proxy.flow.meter import Meter
 from proxy.flow.offer import is_websocket, offer, trace
 from proxy.flow.owner import Owner
+from proxy.flow.permitted import charge, permit_anew, renew, use
 from proxy.flow.settings import InboundSettings
 from proxy.flow.trade import facts_of, trade
-from proxy.flow.transaction import Transactions
+from proxy.flow.transaction import Transactions, remember
+from proxy.flow.tunnel import Tunnel
 from proxy.flow.withdrawal import KINDLY, Withdrawal
 from proxy.identity.lifetime import LifetimeSettings, serves_s
 from proxy.identity.peer import identify
@@ -49,7 +49,6 @@ from proxy.tls.handshake import verified_chain
 from proxy.tls.proofs import Proofs
 from proxy.tokens.carry import one_token
 from proxy.tokens.claims import TxnToken
-from proxy.tokens.passage import Passages
 from proxy.upstream.pool import Pool
 
 LAST_S = 0.3
@@ -212,23 +211,51 @@ class InboundConnection(Downstream):
         return not exchange.finished
 
     def _judge_tunnel(self, now: float) -> None:
-        """Judge a websocket again: its request passed under rules that may be others now."""
-        exchange, tunnel = self.tunnelled, self._tunnel
-        if exchange is None or tunnel is None or exchange.token is None:
+        """Judge a websocket again, open or about to be: its request passed under rules that may be others now."""
+        exchange, tunnel = self.tunnelled or self.exchange, self._tunnel
+        if exchange is None or exchange.token is None:
             return
-        head, token = exchange.head, exchange.token
-        shown = exchange.shown or facts_of(exchange, self._source())
+        if tunnel is None and (exchange.upstream is None or exchange.answered or not is_websocket(exchange.head)):
+            return
         try:
-            try:
-                permit = self._grant.permit(head.method, head.target, token, now, shown)
-            except ProxyError as refusal:
-                permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
+            permit = permit_anew(self._grant, exchange, exchange.token, now, self._source())
         except ProxyError as refusal:
-            tunnel.end(refusal)
+            exchange.fail(refusal) if tunnel is None else tunnel.end(refusal)
             return
         exchange.permit = permit
-        self._bound_tunnel(exchange, permit, token, now)
-        tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+        self._bound_tunnel(exchange, permit, exchange.token, now)
+        if tunnel is not None:
+            tunnel.restrict(exchange.tunnel_ends_at, exchange.tunnel_max_bytes)
+
+    def enter(self, tunnel: Tunnel, first: bytes) -> None:
+        """Become one end of a tunnel, where it is allowed still: its turn to be judged may not have come yet."""
+        exchange = self.exchange
+        self._tunnel, self.tunnelled, self.exchange = tunnel, exchange, None
+        self.judge()
+        if not self._grant.until:
+            tunnel.end(GrantEnded("the peer of this connection is trusted no more"))
+        self.exchange = exchange
+        if exchange is None or not exchange.finished:
+            super().enter(tunnel, first)
+        else:
+            self._tunnel = self.exchange = None
+            self.abort()
+
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Judge a request again that has waited for a connection to the app: by the newest rules, and its token."""
+        self.judge()
+        inbound, now = self._inbound, self.runtime.now()
+        try:
+            if exchange.token is not None:
+                inbound.authenticator.recheck(exchange.token, now)
+            if exchange.account is not self.account or not self._grant.until:
+                exchange.account = self.account
+                renew(self._grant, exchange, inbound.transactions, inbound.authoriser, now, self._source())
+                if is_websocket(exchange.head) and exchange.permit is not None:
+                    self._bound_tunnel(exchange, exchange.permit, exchange.token, now)
+        except ProxyError as error:
+            exchange.fail(error)
+        return not exchange.finished
 
     def _bound_tunnel(self, exchange: Exchange, permit: Permit, token: TxnToken | None, now: float) -> None:
         """Set when a tunnel ends at last, on the loop's clock, never later than before; and its bytes."""
@@ -294,18 +321,18 @@ class InboundConnection(Downstream):
                 permit = let_pass(self._grant, head.method, head.target, token, now, exchange.shown, refusal)
             exchange.permit = permit
             if self._meter is not None:
-                _charge(exchange, self._meter)
+                charge(exchange, self._meter)
             if inbound.authoriser is not None and not self._agreed(exchange, inbound.authoriser):
                 return
             if permit.once and not inbound.uses.begin():
                 self.listener.follow_up(self, exchange, inbound.uses.turn())
                 return
             if (passages := inbound.transactions.passages) is not None:
-                self._remember(exchange, passages, permit, raw)
+                remember(exchange, passages, permit, raw)
             own = [b"Txn-Token: " + raw, self._forwarded_client_cert, traceparent]
             exchange.offer = offer(exchange, head.authority or inbound.app_authority, own)
             if permit.once:  # last: whatever was refused before has used nothing
-                self._use(exchange, permit, token, now)
+                use(inbound.transactions, self._grant, exchange, token, now)
         except Undecided as undecided:
             self._show(exchange, undecided)
             return
@@ -362,37 +389,10 @@ class InboundConnection(Downstream):
             except BodyTooLarge as error:
                 exchange.fail(error)
                 return
-        exchange.account = self.account  # the rules may have changed while the body came
         if exchange.hold is None or exchange.hold.body is not None:
             exchange.shown = facts_of(exchange, self._source())
-            self.on_request(exchange)
-
-    def _use(self, exchange: Exchange, permit: Permit, token: TxnToken, now: float) -> None:
-        """Use the transaction of a request for a route that takes each once. Raises TransactionReplayed."""
-        inbound, head = self._inbound, exchange.head
-        try:
-            inbound.uses.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
-        except TransactionReplayed as refusal:
-            shown = exchange.shown
-            exchange.permit = let_pass(self._grant, head.method, head.target, token, now, shown, refusal)
-
-    def _remember(self, exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
-        """Remember the transaction for what the app does next. Raises TransactionsFull."""
-        token, trace_id = exchange.token, exchange.trace_id
-        if token is None or trace_id is None:
-            raise RuntimeError("a request is remembered after it was authenticated")
-        kept = raw if permit.propagates else b""
-        exchange.passage = passage = passages.enter(trace_id, kept, token.txn, token.exp, self.runtime.clock())
-        exchange.head.lines = set_mark(exchange.head.lines, passage.mark)
+            self.again(exchange)
 
     def _source(self) -> str:
         host = self.transport.get_extra_info("peername") or ("",)
         return str(host[0])
-
-
-def _charge(exchange: Exchange, meter: Meter) -> None:
-    """Hold a body to what is left; what was read of it before there was a Permit counts too. Raises BytesSpent."""
-    if exchange.meter is None:
-        exchange.meter = meter
-        meter.expect(exchange.request_bytes or exchange.head.length)
-        meter.takes(exchange.request_bytes)

@@ -155,6 +155,12 @@ class Listener:
             pool.take_back(upstream, self.runtime.clock())
             return
         exchange.away_s += self.runtime.clock() - left
+        if not connection.still_holds(exchange):
+            pool.take_back(upstream, self.runtime.clock())
+            if not exchange.finished:
+                connection.again(exchange)
+                connection.resume()
+            return
         timeouts = self.settings.timeouts
         exchange.begin(upstream, timeouts.first_byte_s, timeouts.stream_idle_s)
         connection.resume()
@@ -176,14 +182,18 @@ class Listener:
             return
         exchange.away_s += self.runtime.clock() - left
         if not exchange.finished:
-            exchange.account = connection.account  # the rules may have changed meanwhile
-            connection.on_request(exchange)
+            connection.again(exchange)
             connection.resume()
 
     def decide_by(self, policy: str) -> None:
         """Note for the audit that from now on rules of this version decide."""
         for connection in self.connections:
             connection.account = connection.account.under(policy)
+
+    def known_as(self, local: str) -> None:
+        """Note who we are from now on: connections of the app outlive an identity, or come before there is one."""
+        for connection in self.connections:
+            connection.account = connection.account.of(local)
 
     # ---- ending
 

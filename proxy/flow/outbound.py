@@ -94,6 +94,25 @@ class OutboundConnection(Downstream):
             return
         self.forward(exchange, outbound.pool_of(destination))
 
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Have the steps taken again, as for a request that has just come, where its destination is another by now."""
+        head, permit = exchange.head, exchange.permit
+        try:
+            if exchange.carried:
+                self._outbound.screen.check(exchange.carried)
+            if exchange.account is self.account:
+                return True
+            exchange.account = self.account
+            newest = self._outbound.destinations.permit(head.authority)
+        except ProxyError as error:
+            exchange.fail(error)
+            return False
+        if permit is not None and permit.destination == newest.destination:
+            return True
+        head.lines = exchange.lines
+        exchange.learned = False
+        return False
+
     def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:
         """Give the token to send; empty for none, None while it is being asked for."""
         head = exchange.head

@@ -113,6 +113,19 @@ class RawInboundConnection(InboundConnection):
         if opening.tunnel is not None:
             opening.tunnel.restrict(opening.tunnel_ends_at, opening.tunnel_max_bytes)
 
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Judge what is about to be opened, where its turn has not come yet."""
+        self.judge()
+        exchange.account = self.account
+        try:
+            if exchange.token is not None:
+                self._inbound.authenticator.recheck(exchange.token, self.runtime.now())
+            if not self._grant.until:
+                raise GrantEnded(_ENDED)
+        except ProxyError as error:
+            exchange.fail(error)
+        return not exchange.finished
+
     def eof_received(self) -> bool:
         """Take the end of TLS. Only one with a close_notify says that what came is the whole."""
         tunnel = self._opening.tunnel if self._opening is not None else None

@@ -91,7 +91,10 @@ class RawOutboundConnection(Downstream):
         self.exchange = self._opening = exchange
         self.deadline = NEVER
         self.last_used = exchange.started
-        self.on_request(exchange)
+        if self.listener.draining:  # its port was withdrawn after it had been accepted
+            self.withdraw()
+        else:
+            self.on_request(exchange)
 
     def on_request(self, exchange: Exchange) -> None:
         """Find the token, call the peer."""
@@ -116,6 +119,15 @@ class RawOutboundConnection(Downstream):
             return
         exchange.pool = door.pool
         self.listener.open_upstream(self, exchange)
+
+    def still_holds(self, exchange: Exchange) -> bool:
+        """Whether the token may still go out; where the port leads elsewhere, it has been ended."""
+        try:
+            if exchange.carried:
+                self._door.screen.check(exchange.carried)
+        except ProxyError as error:
+            exchange.fail(error)
+        return not exchange.finished
 
     # ---- what it does otherwise than a connection of HTTP
 

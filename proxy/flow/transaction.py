@@ -20,14 +20,14 @@ from proxy.errors import (
     TtsUnavailable,
 )
 from proxy.flow.exchange import Exchange
-from proxy.flow.mark import take_mark
+from proxy.flow.mark import set_mark, take_mark
 from proxy.flow.settings import InboundSettings, SharingSettings
 from proxy.flow.siblings import Siblings
 from proxy.flow.trade import Traded
 from proxy.flow.uses import Uses, uses_for
 from proxy.net.tasks import Tasks
 from proxy.observe.catalog import Metrics
-from proxy.policy.permit import Destination
+from proxy.policy.permit import Destination, Permit
 from proxy.policy.revocation import Revoked
 from proxy.policy.settings import DestinationSettings, Propagation
 from proxy.tokens.authenticate import Authenticator
@@ -177,6 +177,16 @@ class Transactions:
         if not await self.authenticator.learn(raw):
             raise TokenUnknownKey("no key has the kid of the token that the app works with")
         return raw
+
+
+def remember(exchange: Exchange, passages: Passages, permit: Permit, raw: bytes) -> None:
+    """Remember the transaction of an inbound request for what the app does next. Raises TransactionsFull."""
+    token, trace_id = exchange.token, exchange.trace_id
+    if token is None or trace_id is None:
+        raise RuntimeError("a request is remembered after it was authenticated")
+    kept = raw if permit.propagates else b""
+    exchange.passage = passage = passages.enter(trace_id, kept, token.txn, token.exp, exchange.runtime.clock())
+    exchange.head.lines = set_mark(exchange.head.lines, passage.mark)
 
 
 def _is_asked(exchange: Exchange, mark: bytes | None, *, by_trace: bool, known: bool) -> bool:

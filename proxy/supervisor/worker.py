@@ -75,10 +75,11 @@ async def _run(settings: SidecarSettings, config_path: Path) -> int:
 
 
 def _obey_signals(sidecar: Sidecar, config_path: Path) -> tuple[asyncio.Event, asyncio.Event]:
-    end, end_now = sidecar.end_wanted, asyncio.Event()
+    end, signalled, end_now = sidecar.end_wanted, asyncio.Event(), asyncio.Event()
 
     def on_end() -> None:
-        (end_now if end.is_set() else end).set()
+        end.set()
+        (end_now if signalled.is_set() else signalled).set()  # one after a drain is the first: a hook may have asked
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -31,7 +31,18 @@ Follow = Callable[[Callable[[JWTBundlesResponse], None]], Awaitable[None]]
 class Assertions:
     """JWT-SVIDs of ours for one audience, the issuer identifier of the token service. ``now`` is Unix time."""
 
-    __slots__ = ("_also", "_ask", "_audience", "_bundles", "_flight", "_follow", "_held", "_now", "_renew_at")
+    __slots__ = (
+        "_also",
+        "_ask",
+        "_audience",
+        "_bundles",
+        "_flight",
+        "_follow",
+        "_forgotten",
+        "_held",
+        "_now",
+        "_renew_at",
+    )
 
     def __init__(self, audience: str, ask: Ask, follow: Follow, now: Callable[[], float]) -> None:
         self._audience = audience
@@ -41,6 +52,7 @@ class Assertions:
         self._also: Callable[[JWTBundlesResponse], None] = lambda _: None
         self._bundles: dict[str, KeySet] = {}
         self._held = ""
+        self._forgotten = 0
         self._renew_at = 0.0
         self._flight = asyncio.Lock()
 
@@ -62,6 +74,7 @@ class Assertions:
     def forget(self) -> None:
         """Another identity is in use, or none: what was made for the old one is not shown any more."""
         self._held, self._renew_at = "", 0.0
+        self._forgotten += 1
 
     async def obtain(self) -> str:
         """Return a JWT-SVID for the audience.
@@ -72,19 +85,22 @@ class Assertions:
 
         """
         async with self._flight:
-            if self._now() >= self._renew_at:
+            while self._now() >= self._renew_at:  # again where the identity has become another one meanwhile
                 await self._renew()
             return self._held
 
     async def _renew(self) -> None:
         if not self._bundles:
             raise KeysUnavailable("the agent has given no keys for JWT-SVIDs yet")
+        forgotten = self._forgotten
         try:
             response = await self._ask(self._audience)
         except CallFailed as failure:
             raise TtsUnavailable(f"the agent gave no JWT-SVID: {failure.detail}") from failure
         given = next((one.svid for one in response.svids if one.svid), "")
         svid = self._verified(given)
+        if forgotten != self._forgotten:
+            return
         self._held, self._renew_at = given, self._now() + (svid.exp - self._now()) / 2
 
     def _verified(self, given: str) -> JwtSvid:

@@ -84,6 +84,17 @@ class Authenticator:
             raise TokenExpired("exp has passed")
         return token
 
+    def recheck(self, token: TxnToken, now: float) -> None:
+        """Hold a token that was authenticated a while ago to its end, and to what was taken back since.
+
+        Raises:
+            TokenExpired, and what ``check`` does.
+
+        """
+        self._check(token)
+        if now >= token.exp + self.skew_s:
+            raise TokenExpired("exp has passed")
+
     def doubt(self) -> None:
         """Have ``check`` look at every remembered token again, when it comes next."""
         self._cache.doubt()

@@ -86,7 +86,9 @@ class KeyStore:
 
         """
         if kid is not None and not self._knows(kid):
-            if self._flight is not None or self._may_learn():
+            if self._flight is not None:  # what it brings may be older than the question
+                await self._refresh()
+            if not self._knows(kid) and (self._flight is not None or self._may_learn()):
                 await self._refresh()
             if self._failures and not self._knows(kid):
                 raise KeysUnavailable("the key of the token is not known here, and the keys cannot be read again now")

@@ -33,6 +33,7 @@ from proxy.tokens.equal import equal
 from proxy.tokens.exchange import SUBJECT_CODES, Want, read_answer, request_body
 from proxy.tokens.fetch import Answer, Fetch
 from proxy.tokens.jwks import KeyStore
+from proxy.tokens.keys import KeySet
 from proxy.tokens.settings import ServiceSettings, TokenSettings
 from proxy.tokens.subject import TXN_TOKEN
 from proxy.tokens.verify import Expect, kid_of, verify
@@ -57,12 +58,16 @@ _FORM: Final = {"content-type": "application/x-www-form-urlencoded", "accept": "
 
 
 class _Entry:
-    """What is known of one want: a token until ``exp``, the last failure, and when to ask again."""
+    """What is known of one want: a token until ``exp``, the last failure, and when to ask again.
 
-    __slots__ = ("ask_at", "exp", "failure", "flight", "raw")
+    ``keys``: those that the token was last verified by.
+    """
+
+    __slots__ = ("ask_at", "exp", "failure", "flight", "keys", "raw")
 
     def __init__(self) -> None:
         self.raw = b""
+        self.keys: KeySet | None = None
         self.exp = 0.0
         self.ask_at = 0.0
         self.failure: ProxyError | None = None
@@ -123,12 +128,22 @@ class TokenService:
         entry = self._held.get(want)
         if entry is None or now >= entry.exp:
             return None
-        if self._is_revoked(entry.raw):
+        if self._is_revoked(entry.raw) or (entry.keys is not self._keys.current and not self._is_proved(entry)):
             entry.exp = entry.ask_at = 0.0
             return None
         if now >= entry.ask_at and entry.flight is None:
             self._start(want, entry)
         return entry.raw
+
+    def _is_proved(self, entry: _Entry) -> bool:
+        """Whether the newest keys prove a token that others have proved. While there are none, nobody can say no."""
+        if self._keys.current is not None:
+            try:
+                self._verify(entry.raw)
+            except TokenRefusal:
+                return False
+            entry.keys = self._keys.current
+        return True
 
     async def obtain(self, want: Want) -> bytes:
         """Return a token for ``want``, held or new; equal wants share one request.
@@ -181,7 +196,7 @@ class TokenService:
         entry.failure, entry.ask_at = Internal("the exchange was given up"), self._now() + FAILURE_S
         try:
             raw, exp = await self._exchange(want)
-            now = self._now()
+            entry.keys, now = self._keys.current, self._now()
             part = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * self._jitter()
             entry.raw, entry.exp, entry.ask_at, entry.failure = raw, exp, now + (exp - now) * part, None
             self._hold(want, entry)

@@ -124,7 +124,10 @@ class Dialer:
         if endpoint.protection is not Protection.MTLS or shown is None:
             upstream.retires_at = self._retires_at(NEVER)
             return
-        now = self._now()
+        now, newest = self._now(), self._store.current
+        if newest is not None and newest.svid.spiffe_id != shown.svid.spiffe_id:
+            upstream.transport.abort()
+            raise NotReady("our SVID became that of another workload during the handshake")
         try:
             peer = identify(verified_chain(upstream.transport), self._store.require().bundles, now)
             self._revoked.admit(peer)

@@ -32,6 +32,12 @@ class Pools:
         for name in gone:
             self._pools.pop(name).withdraw()
 
+    def retire(self) -> None:
+        """Lend none of what is open now to anybody; what is on loan ends with its exchange."""
+        for pool in self._pools.values():
+            pool.retire()
+        self._pools.clear()
+
     def close(self) -> None:
         """End every connection."""
         for pool in self._pools.values():

@@ -221,6 +221,20 @@ def test_drain_by_the_admin_port(mesh: Mesh, app: RawApp, slow: Slow) -> None:
     assert orders.wait() == 0
 
 
+def test_a_signal_after_a_drain_is_the_first(mesh: Mesh, app: RawApp, slow: Slow) -> None:
+    """A preStop hook drains, then the kubelet sends SIGTERM: that cuts nobody. One more does."""
+    orders = _start(mesh, app)
+    wire = _ask_slowly(mesh, orders, slow)
+    assert orders.post("/drain", {})[0] == 202
+    _wait_until_ending(orders)
+    orders.signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        orders.process.wait(0.5)
+    slow.release.set()
+    assert wire.reply().closes
+    assert orders.wait() == 0
+
+
 def test_drain_as_a_command(mesh: Mesh, app: RawApp, slow: Slow) -> None:
     """`svidecar drain` returns at once; with a time it comes back when the sidecar has ended, or says that it has not."""
     orders = _start(mesh, app)
@@ -252,6 +266,22 @@ def test_a_request_that_is_still_coming_is_taken(mesh: Mesh, app: RawApp, slow: 
     answer = wire.send(b"67890").reply()
     assert (answer.status, answer.closes) == (200, True)
     assert slow.body == b"1234567890"
+    assert orders.wait() == 0
+
+
+def test_a_request_whose_head_is_still_coming_is_taken(mesh: Mesh, app: RawApp) -> None:
+    """Half of it was here when the signal came: its caller could not know."""
+    orders = _start(mesh, app)
+    whole = request("GET", "/any/x", mesh.bearer())
+    wire = mesh.connect(orders.ports["inbound"])
+    assert wire.ask("GET", "/any/x", mesh.bearer()).status == 200
+    wire.send(whole[:30])
+    time.sleep(0.3)  # until it has been read
+    orders.signal(signal.SIGTERM)
+    _wait_until_ending(orders)
+    time.sleep(0.3)
+    answer = wire.send(whole[30:]).reply()
+    assert (answer.status, answer.closes) == (200, True)
     assert orders.wait() == 0
 
 

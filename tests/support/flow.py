@@ -119,7 +119,7 @@ class Caller(Client):
         self.sent += first
         tunnel.open(self)
 
-    def on_request(self, exchange: Exchange) -> None:  # noqa: ARG002 - it is the one that this caller has
+    def again(self, exchange: Exchange) -> None:  # noqa: ARG002 - it is the one that this caller has
         """Take the steps again."""
         self.asked += 1
 

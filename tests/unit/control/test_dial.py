@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.control import renew, serving, store_of
@@ -33,7 +34,7 @@ from proxy.errors import (
     UpstreamUntrusted,
 )
 from proxy.identity.store import IdentityStore
-from proxy.net.transport import EventLoop
+from proxy.net.transport import EventLoop, Transports
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.settings import TlsSettings
 
@@ -75,6 +76,31 @@ def test_mtls_to_the_expected_workload(kind: EventLoop) -> None:
                 got = await ask("POST", made.url, body=b"a=b", timeout_s=5, expect=TTS)
                 assert got.body == f"spiffe://{TD}/orders POST a=b".encode()
                 assert made.connections() == 1
+
+    on(kind, test)
+
+
+@KINDS
+def test_an_identity_that_is_taken_away_during_the_handshake(kind: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent in its name, and the connection that was made in it does not stay."""
+    connected = Transports.connected
+
+    async def test() -> None:
+        async with mesh(kind) as made, fetching(made.store, kind) as ask:
+
+            async def late(*arguments: Any) -> Any:
+                found = await connected(*arguments)
+                while not made.connections():
+                    await asyncio.sleep(0.01)
+                made.store.withdraw()
+                return found
+
+            monkeypatch.setattr(Transports, "connected", late)
+            with pytest.raises(NotReady):
+                await ask("POST", made.url, body=b"a=b", timeout_s=5, expect=TTS)
+            async with asyncio.timeout(5):
+                while made.connections():
+                    await asyncio.sleep(0.01)
 
     on(kind, test)
 

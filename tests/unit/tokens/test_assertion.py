@@ -87,6 +87,19 @@ async def test_forgotten_with_the_identity() -> None:
     assert await bench.assertions.obtain() != first
 
 
+async def test_one_that_was_asked_for_before_is_not_shown_after() -> None:
+    """The identity becomes another one while the agent makes a JWT-SVID of the old one."""
+    bench = Bench()
+
+    async def forget() -> None:
+        assert bench.asked == [AUDIENCE]
+        bench.assertions.forget()
+
+    shown, _ = await asyncio.gather(bench.assertions.obtain(), forget())
+    assert bench.asked == [AUDIENCE, AUDIENCE]
+    assert await bench.assertions.obtain() == shown
+
+
 async def test_an_agent_that_gives_none() -> None:
     """Is asked again the next time."""
     bench = Bench()

@@ -236,7 +236,7 @@ async def test_going_away_buys_no_second_fetch() -> None:
 
 
 async def test_refresh_and_learn_share_a_flight() -> None:
-    """So an older answer never comes after a newer one."""
+    """So an older answer never comes after a newer one. What is not in it costs one more: it may have come since."""
     web = Web(json_answer(ONE.jwks()))
     store = store_of(web, Clock())
     web.gate.clear()
@@ -247,7 +247,27 @@ async def test_refresh_and_learn_share_a_flight() -> None:
     _, known, unknown = await both
     assert known
     assert not unknown
-    assert len(web.sent) == 1
+    assert len(web.sent) == 2
+
+
+async def test_a_flight_that_began_before_the_key_was_there() -> None:
+    """What it brings was true before the question: so the server is asked once more, and once for all who ask."""
+    answers, gate, asked = [ONE.jwks(), ONE.jwks(TWO), ONE.jwks()], asyncio.Event(), 0
+
+    async def fetch(*_: object, **__: object) -> Answer:
+        nonlocal asked
+        asked += 1
+        answer = answers[asked - 1]  # as things are when it begins
+        await gate.wait()
+        return json_answer(answer)
+
+    store = KeyStore(URL, fetch, Clock())
+    asyncio.get_running_loop().call_later(0.01, gate.set)
+    _, *known = await asyncio.gather(store.load(), *(store.learn("two") for _ in range(5)))
+    assert known == [True] * 5
+    assert asked == 2
+    assert not await store.learn("three")
+    assert asked == 2
 
 
 async def test_close_ends_the_fetch() -> None:

@@ -118,6 +118,32 @@ async def test_equal_wants_share_a_flight() -> None:
     assert len(made.web.sent) == 2
 
 
+async def test_what_a_key_has_signed_goes_with_the_key() -> None:
+    """A held token is verified by the keys that are: the service has another one now, and gives a token of it."""
+    made = await bench()
+    await made.service.obtain(WANT)
+    other = TokenMint(kid="other")
+    made.jwks.answer = json_answer(other.jwks())
+    await made.keys.load()
+    token = made.publish(other)
+    assert made.service.recall(WANT, made.clock.now) is None
+    assert await made.service.obtain(WANT) == token
+    assert made.service.recall(WANT, made.clock.now) == token
+    assert len(made.web.sent) == 2
+
+
+async def test_what_the_newer_keys_prove_too_is_held_on() -> None:
+    """One key more costs no exchange; nor do keys that nobody has: the token was good when it came."""
+    made = await bench()
+    token = await made.service.obtain(WANT)
+    made.jwks.answer = json_answer(MINT.jwks(TokenMint(kid="other")))
+    await made.keys.load()
+    assert made.service.recall(WANT, made.clock.now) == token
+    made.keys.current = None
+    assert made.service.recall(WANT, made.clock.now) == token
+    assert len(made.web.sent) == 1
+
+
 async def test_a_failure_is_shared_too() -> None:
     """One request, and each caller its own exception."""
     made = await bench()

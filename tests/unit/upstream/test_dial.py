@@ -22,6 +22,7 @@ from proxy.net.transport import EventLoop, Transports
 from proxy.policy.settings import Protection
 from proxy.tls.contexts import TlsContexts
 from proxy.tls.settings import TlsSettings
+from proxy.upstream.connection import Upstream
 from proxy.upstream.dial import LEND_MARGIN_S, Dialer
 from proxy.upstream.endpoint import Endpoint
 
@@ -91,22 +92,35 @@ async def test_who_was_expected(world: World) -> None:
     server.close()
 
 
-async def test_the_end_is_that_of_the_svid_that_was_shown(world: World) -> None:
-    """A rotation during the handshake changes who we are, not who we said that we were."""
-    take(world.store, world.ca.svid(EDGE, lifetime_s=30), world.ca, now=time.time())
+async def _dial_through_a_change(world: World, svid: Svid) -> Upstream:
+    """Dial, and take this SVID during the handshake."""
     loop = asyncio.get_running_loop()
     with socket.create_server(("127.0.0.1", 0)) as front:
         front.setblocking(False)
         dialing = loop.create_task(world.dialer.dial(_endpoint(front.getsockname()[1]), Limits(), 5))
         ours, _ = await loop.sock_accept(front)
         await _readable(ours)  # the client waits for an answer to its hello
-        take(world.store, world.ca.svid(EDGE, lifetime_s=3000), world.ca, now=time.time())
+        take(world.store, svid, world.ca, now=time.time())
         context = world.server_context(world.ca.svid(LEDGER))
         serving, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours, ssl=context)
-    upstream = await dialing
+    try:
+        return await dialing
+    finally:
+        serving.abort()
+
+
+async def test_the_end_is_that_of_the_svid_that_was_shown(world: World) -> None:
+    """A rotation during the handshake changes who we are, not who we said that we were."""
+    take(world.store, world.ca.svid(EDGE, lifetime_s=30), world.ca, now=time.time())
+    upstream = await _dial_through_a_change(world, world.ca.svid(EDGE, lifetime_s=3000))
     assert upstream.ends_at - time.monotonic() < 31
     upstream.transport.abort()
-    serving.abort()
+
+
+async def test_what_was_opened_in_another_name_is_not_used(world: World) -> None:
+    """Over there we would be somebody else than we are now."""
+    with pytest.raises(NotReady):
+        await _dial_through_a_change(world, world.ca.svid("spiffe://example.org/other"))
 
 
 @pytest.mark.parametrize("uri", ["spiffe://example.org/orders", LEDGER + "/x", "spiffe://other.org/ledger"])
