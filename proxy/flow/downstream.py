@@ -396,6 +396,5 @@ class Downstream(Client):
     @property
     def is_busy(self) -> bool:
         """Whether something would be cut if the connection ended now."""
-        if self.exchange is not None or self._tunnel is not None:
-            return True
-        return self._farewell.is_sending if self._farewell is not None else self._decoder.in_head
+        unfinished = self._farewell.is_sending if self._farewell is not None else self._decoder.in_head
+        return unfinished or self.exchange is not None or self._tunnel is not None

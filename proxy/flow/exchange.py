@@ -78,7 +78,6 @@ class Exchange(Facts):
     # Defaults stand on the class, as those of its facts.
     away_s = 0.0  # off the hot path: waiting for a key, a token, a connection; not our own time
     learned = False  # a miss (an unknown key, no token yet) was already followed up
-    untraded: list[bytes] | None = None  # the fields as they came, where the token that was traded is taken out
     hold: Hold | None = None  # where the body is read before it is forwarded
     shown: Shown | None = None  # to the Grant, where a route has terms
     offer = b""  # the head as it goes upstream

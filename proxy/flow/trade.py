@@ -41,13 +41,10 @@ def trade(  # what it is asked with, what for, and the facts that the exchange d
         if exchange.hold is not None and exchange.hold.body is None:
             return None
         facts = facts_of(exchange, source, route)
-        if exchange.untraded is not None:
-            facts.lines = exchange.untraded
+        facts.lines = exchange.lines
         want = ask.want(facts, client)
     raw = service.recall(want, exchange.runtime.now())
     if raw is not None:
-        if exchange.untraded is None:
-            exchange.untraded = exchange.head.lines
         exchange.head.lines = ask.without(exchange.head.lines)
         return raw
     if exchange.learned:
