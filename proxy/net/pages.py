@@ -39,7 +39,7 @@ CALM: Final = 10
 class FilePages:
     """``look`` every second once the start is over."""
 
-    __slots__ = ("_before", "_is_due", "_least", "_seen", "_smaps", "_unmap")
+    __slots__ = ("_before", "_is_due", "_least", "_seen", "_smaps", "_stragglers", "_unmap")
 
     def __init__(self, unmap: Unmap | None = None, smaps: Path = SMAPS) -> None:
         self._unmap = unmap
@@ -48,16 +48,20 @@ class FilePages:
         self._is_due = True  # the start is over
         self._least = 0  # connections at once, since it was last let go
         self._before = 0
+        self._stragglers = True  # after the start, or a crowd, more may come, that are no crowd of their own
 
     async def look(self, connections: int) -> None:
         """Let go of what was there at the look before as well: after the start, and when many have come and stay.
+
+        Where the machine is slow, callers come while it is done: once more when the last of them are here.
 
         Where the kernel tells nothing, do nothing.
         """
         came, self._before = connections - self._before, connections
         self._least = min(self._least, connections)
-        if connections - self._least >= CAME and came < CALM:
-            self._is_due = True
+        grown = connections - self._least
+        if not self._is_due and ((grown >= CAME and came < CALM) or (self._stragglers and grown >= CALM and came <= 0)):
+            self._is_due, self._stragglers = True, grown >= CAME
         if self._is_due:
             await aside(self._look, connections)
 

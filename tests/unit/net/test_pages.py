@@ -124,14 +124,19 @@ async def test_only_what_was_there_before_goes_and_once(tmp_path: Path) -> None:
     ("connections", "times"),
     [
         ([0, 0, 0, 0], 1),
-        ([0, 0, CAME - 1, CAME - 1, CAME - 1], 1),
+        ([0, 0, CALM - 1, CALM - 1, CALM - 1], 1),
+        ([0, 0, CAME - 1, CAME - 1, CAME - 1, CAME + CALM, CAME + CALM, CAME + CALM], 2),  # no crowd: once
+        ([CAME, CAME, *[CAME + CALM] * 4], 2),  # they came when the start was over
         ([0, 0, CAME, CAME], 1),  # the second of them is calm, and looks for the first time
         ([0, 0, CAME, CAME, CAME], 2),
         ([0, 0, CAME, CAME, CAME, CAME, CAME], 2),  # they stay
         ([0, 0, *range(0, 5 * CAME, CALM)], 1),  # still coming
         ([0, 0, *range(0, CAME + 3 * (CALM - 1), CALM - 1)], 2),  # slowly
+        ([0, 0, *range(0, CAME + 3 * (CALM - 1), CALM - 1), *[2 * CAME - 1] * 4], 3),  # and the last are here
+        ([0, 0, CAME, CAME, CAME, *[CAME + CALM - 1] * 3], 2),  # some more
+        ([0, 0, CAME, CAME, CAME, *[CAME + CALM] * 3, *[CAME + 2 * CALM] * 3, *[CAME + 3 * CALM] * 3], 3),
         ([0, 0, CAME, 0, CAME, 0, CAME, 0], 1),  # and gone
-        ([0, 0, CAME, CAME, CAME, 5, CAME, CAME, CAME, CAME], 2),  # not so many more
+        ([0, 0, CAME, CAME, CAME, 5, CAME, CAME, CAME, 5, CAME, CAME, CAME], 3),  # not so many more
         ([0, 0, CAME, CAME, CAME, 0, CAME, CAME, CAME, CAME], 3),  # another crowd
         ([5 * CAME] * 4, 1),  # a start under load: it is let go once
     ],
