@@ -207,7 +207,8 @@ class InboundConnection(Downstream):
     def _judge_first(self, exchange: Exchange) -> bool:
         """Judge before the round has come to this connection. False where that was the end of the exchange."""
         self.judge()
-        exchange.account = self.account
+        if exchange.account is not self.account:  # as in ``again``
+            exchange.account, exchange.learned, exchange.shown = self.account, False, None
         return not exchange.finished
 
     def _judge_tunnel(self, now: float) -> None:
