@@ -269,3 +269,19 @@ async def test_a_tunnel_that_is_not_open_yet(bench: Bench) -> None:
         assert b"200 OK" not in transport.sent
         bench.take("CONNECT db", "CONNECT db")
         await settle()
+
+
+@raw
+async def test_a_tunnel_that_is_to_be_used_once_by_now_is_used(bench: Bench) -> None:
+    """As a request is: the next one with this transaction is refused."""
+    request, route = connect(bench), '"CONNECT db:5432", scopes: [orders.read]'
+    connection, transport = bench.inbound()
+    connection.data_received(request)
+    await settle()
+    bench.take(route, route + ", once: true")
+    await bench.opens()
+    assert b"200 OK" in transport.sent
+    other, transport = bench.inbound()
+    other.data_received(request)
+    await settle()
+    assert b'"transaction_replayed"' in transport.sent
