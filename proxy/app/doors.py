@@ -103,7 +103,8 @@ class Doors:
         if listener is None:
             raise RuntimeError("a sidecar has at least one listener")
         limits = listener.listener.limits
-        return Pool(endpoint, settings, limits, self._dialer, self._foundation.deadlines, time.monotonic, held=held)
+        on = self._foundation
+        return Pool(endpoint, settings, limits, self._dialer, on.deadlines, time.monotonic, held=held, keeps=not held)
 
     def _outbound_pool(self, endpoint: Endpoint) -> Pool:
         if self._settings.outbound is None:

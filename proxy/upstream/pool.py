@@ -26,7 +26,9 @@ class Pool:
         clock: Callable[[], float],
         *,
         held: bool = False,
+        keeps: bool = True,
     ) -> None:
+        """Make it; one of raw TCP ``keeps`` none, for each tunnel opens its own: what no tunnel came of is closed."""
         self._held = held  # connections of raw TCP: see ``Upstream``
         self.endpoint = endpoint
         self.retired = False
@@ -37,7 +39,8 @@ class Pool:
         self._deadlines = deadlines
         self._clock = clock
         self._connections: set[Upstream] = set()
-        self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, settings.max_idle)
+        max_idle = settings.max_idle if keeps else 0
+        self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, max_idle)
 
     def lend(self, now: float) -> Upstream | None:
         """Give an idle connection at once, or None: then ``open`` one. ``now`` is on the loop's clock."""

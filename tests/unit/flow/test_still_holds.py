@@ -285,3 +285,16 @@ async def test_a_tunnel_that_is_to_be_used_once_by_now_is_used(bench: Bench) -> 
     other.data_received(request)
     await settle()
     assert b'"transaction_replayed"' in transport.sent
+
+
+@raw
+async def test_what_was_opened_for_a_tunnel_that_never_was_does_not_stay(bench: Bench) -> None:
+    """Nobody is ever lent it: it would be one of the few connections that the app has to give, for nothing."""
+    connection, _ = bench.inbound()
+    connection.data_received(connect(bench))
+    await settle()
+    connection.connection_lost(None)
+    await bench.opens()
+    assert bench.opened[0][1].recv(1) == b""
+    assert bench.doors.inbound_door is not None
+    assert not bench.doors.inbound_door.pool.ledger.open
