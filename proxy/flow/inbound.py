@@ -147,8 +147,7 @@ class InboundConnection(Downstream):
             return
         super().connection_made(transport)
         self.account.admit(self._grant.barred)
-        left_s = self._grant.until - self.runtime.now()
-        now = self.runtime.clock()
+        left_s, now = self._grant.until - self.runtime.now(), self.runtime.clock()
         self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
         self.ends_at = now + left_s
         self._inbound.lifetimes.add(self)
@@ -230,12 +229,13 @@ class InboundConnection(Downstream):
 
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """Become one end of a tunnel, where it is allowed still: its turn to be judged may not have come yet."""
-        exchange = self.exchange
+        exchange, refusal = self.exchange, GrantEnded("the peer of this connection is trusted no more")
         self._tunnel, self.tunnelled, self.exchange = tunnel, exchange, None
+        tunnel.failure = refusal  # should it end here, for no other reason
         self.judge()
         if not self._grant.until:
-            tunnel.end(GrantEnded("the peer of this connection is trusted no more"))
-        self.exchange = exchange
+            tunnel.end(refusal)
+        self.exchange, tunnel.failure = exchange, None
         if exchange is None or not exchange.finished:
             super().enter(tunnel, first)
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.doors import CONFIG, Bench, settle
 
+from proxy.flow.account import Account
 from proxy.flow.raw_inbound import RawInboundConnection
 from proxy.policy.revocation import Entry, Kind
 from proxy.tls.proofs import Proofs
@@ -298,3 +299,22 @@ async def test_what_was_opened_for_a_tunnel_that_never_was_does_not_stay(bench: 
     assert bench.opened[0][1].recv(1) == b""
     assert bench.doors.inbound_door is not None
     assert not bench.doors.inbound_door.pool.ledger.open
+
+
+async def test_a_websocket_that_never_opened_is_not_written_down_as_allowed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its peer is found to be named no more when the app takes it: the record says so."""
+    written: list[str] = []
+    monkeypatch.setattr(Account, "close", lambda *_told: written.append("allow"))
+    monkeypatch.setattr(Account, "fail", lambda _account, _facts, error, _now: written.append(error.reason))
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request(more=UPGRADE))
+    await bench.opens()
+    assert bench.doors.inbound_door is not None
+    monkeypatch.setattr(bench.doors.inbound_door.lifetimes, "judge", lambda _judge: None)
+    bench.take("/edge]", "/front]")
+    bench.opened[0][1].sendall(SWITCH)
+    await settle()
+    assert b"101" not in transport.sent
+    assert written == ["grant_ended"]
