@@ -134,7 +134,7 @@ class RawInboundConnection(InboundConnection):
             if not self._grant.until:
                 raise GrantEnded(_ENDED)
             if permit is not None and not exchange.finished and not self._use(permit, token, now):
-                raise SiblingUnavailable("other rules were taken, and another process has the list of used transactions")
+                raise SiblingUnavailable("by other rules it is taken once, and another process has the list of uses")
         except ProxyError as error:
             exchange.fail(error)
         return not exchange.finished
