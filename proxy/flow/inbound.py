@@ -88,6 +88,7 @@ class Inbound:
         self.withdrawal = withdrawal
         self.acquaintances = Acquaintances()
         self.proofs: Proofs | None = None  # of the newest round of judging
+        self.known_as: str | None = None  # whatever a peer that stays has seen
         self._contexts = contexts
 
     def context(self) -> ssl.SSLContext:
@@ -134,8 +135,7 @@ class InboundConnection(Downstream):
         self._beyond = 0  # tokens beyond the Grant
         self._judged: Proofs | None = None  # the round that it has passed
         self._meter: Meter | None = None
-        self.retires_at = NEVER
-        self.ends_at = NEVER
+        self.retires_at = self.ends_at = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Identify and admit, or close before a byte reaches the app."""
@@ -373,9 +373,9 @@ class InboundConnection(Downstream):
         route = route_that_trades(self._grant, head.method, head.target, self.runtime.now())
         if route is None or route.ask is None:
             return one_token(brought)
-        limit_bytes = self.listener.settings.held_body_bytes
-        service = self._inbound.transactions.service
-        found = trade(exchange, route.ask, service, limit_bytes, self._source(), route.template.path)
+        inbound, limit_bytes = self._inbound, self.listener.settings.held_body_bytes
+        service, where = inbound.transactions.service, route.template.path
+        found = trade(exchange, route.ask, service, limit_bytes, self._source(), where, inbound.known_as)
         if isinstance(found, bytes):
             return found
         if found is not None:

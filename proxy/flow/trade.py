@@ -18,17 +18,25 @@ Traded = bytes | Coroutine[Any, Any, bytes] | None
 """The token; or what has to be awaited for it; or None while the body is read. In both cases the step comes again."""
 
 
-def trade(  # what it is asked with, what for, and the facts that the exchange does not know
-    exchange: Exchange, ask: Ask, service: TokenService | None, limit_bytes: int, source: str = "", route: str = ""
+def trade(  # what it is asked with, what for, and what the exchange does not know
+    exchange: Exchange,
+    ask: Ask,
+    service: TokenService | None,
+    limit_bytes: int,
+    source: str = "",
+    route: str = "",
+    client: str | None = None,
 ) -> Traded:
     """Give the token for a request; ``limit_bytes`` of a body are read, ``source`` and ``route`` are facts.
+
+    ``client`` is who we are, where the account names who we were: the service compares it with our certificate.
 
     Raises:
         TtsUnavailable, NotReady, BodyTooLarge, FactUnusable, AccessTokenMissing, AccessTokenMalformed: as their
             docstrings say.
 
     """
-    client = exchange.account.local
+    client = client or exchange.account.local
     if service is None:
         raise TtsUnavailable("no token service is configured")
     if client is None:

@@ -29,8 +29,10 @@ def _wants(monkeypatch: pytest.MonkeyPatch) -> list[Want]:
 
 
 @pytest.fixture(name="bench")
-async def _bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path, ASKING)
+async def _bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, getattr(request, "param", ASKING))
     monkeypatch.setattr(made.doors._dialer, "dial", made.dial)
     yield made
     await made.sidecar.close()
@@ -97,3 +99,20 @@ async def test_what_was_lent_in_the_old_name_is_still_withdrawn(bench: Bench, wa
     upstream.end()
     await settle()
     assert not bench.doors.pools.open
+
+
+EDGE = ASKING.replace("orders.read]}]", "orders.read], exchange: {scope: orders.read}}]")
+
+
+@pytest.mark.parametrize("bench", [EDGE], indirect=True)
+async def test_a_peer_that_stays_is_asked_for_by_who_we_are(bench: Bench, wants: list[Want]) -> None:
+    """The service compares who asks with our certificate, which is the new one; the peer has seen the old one."""
+    connection, _ = bench.inbound()
+    for name in ("orders", "other"):
+        bench.become(name)
+        connection.account.local = "spiffe://example.org/orders"
+        connection.data_received(b"GET /orders/17 HTTP/1.1\r\nHost: orders\r\nAuthorization: Bearer a.b.c\r\n\r\n")
+        await settle()
+        assert wants.pop().client == f"spiffe://example.org/{name}"
+        connection.exchange = None
+    assert connection.account.local == "spiffe://example.org/orders"
