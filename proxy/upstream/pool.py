@@ -52,13 +52,16 @@ class Pool:
         return upstream
 
     async def open(self) -> Upstream:
-        """Open a new connection and lend it.
+        """Open a new connection and lend it; where no more may be, one that was given back meanwhile.
 
         Raises:
             UpstreamOverloaded: ``max_connections`` are in use. What ``Dialer.dial`` raises.
 
         """
         if not self.ledger.may_open():
+            upstream = self.lend(self._clock())
+            if upstream is not None:
+                return upstream
             raise UpstreamOverloaded(f"all {self._settings.max_connections} connections to {self.endpoint} are in use")
         self.ledger.opening()
         try:

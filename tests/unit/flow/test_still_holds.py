@@ -318,3 +318,19 @@ async def test_a_websocket_that_never_opened_is_not_written_down_as_allowed(
     await settle()
     assert b"101" not in transport.sent
     assert written == ["grant_ended"]
+
+
+ONE_AT_A_TIME = CONFIG.replace("inbound: {", "limits: {upstream_connections: 1}\ninbound: {")
+
+
+@pytest.mark.parametrize("bench", [ONE_AT_A_TIME], indirect=True)
+async def test_the_one_behind_it_gets_the_connection_that_it_did_not_need(bench: Bench) -> None:
+    """A request that is refused gives its connection back; the next of the pipeline is not told that all are in use."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request("GET /orders/1 HTTP/1.1") + bench.request("GET /others/2 HTTP/1.1"))
+    await settle()
+    bench.take("GET /orders", "GET /others")
+    await bench.opens()
+    assert transport.sent.count(b"HTTP/1.1 ") == 1
+    assert b'"route_not_allowed"' in transport.sent
+    assert [sent.count(b"GET /others/2") for sent in bench.received().values()] == [1]
