@@ -10,7 +10,7 @@ from support.doors import CONFIG, Bench, settle
 
 from proxy.flow.account import Account
 from proxy.flow.raw_inbound import RawInboundConnection
-from proxy.policy.revocation import Entry, Kind
+from proxy.policy.revocation import Ending, Entry, Kind
 from proxy.tls.proofs import Proofs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -126,6 +126,21 @@ async def test_a_destination_that_has_moved_gets_all_of_it(bench: Bench, length:
     assert received["127.0.0.1:4"] == b""
     sent, _, rest = received["127.0.0.1:5"].partition(b"\r\n\r\n")
     assert (sent.count(b"Txn-Token: a.b.c"), sent.count(b"tracestate"), rest) == (1, 0, body)
+
+
+async def test_a_token_that_did_not_go_out_after_all_ends_nothing(bench: Bench) -> None:
+    """Its destination is one outside of the mesh now, which gets none; then the token is taken back."""
+    connection, _ = bench.outbound()
+    connection.data_received(bench.request())
+    await settle()
+    bench.take("spiffe_id: spiffe://example.org/ledger, propagate: tracestate", "protection: plain")
+    await bench.opens()
+    assert [b"Txn-Token" in sent for sent in bench.received().values()] == [False]
+    sub = Entry(kind=Kind.SUB, value=str(bench.mint.claims()["sub"]), ending=Ending.CUT)
+    bench.sidecar._revocations._ledger.put("admin", [sub])
+    await settle()
+    assert connection.exchange is not None
+    assert not connection.exchange.finished
 
 
 async def test_other_destinations_are_nothing_to_it(bench: Bench) -> None:
