@@ -41,16 +41,9 @@ def trade(  # what it is asked with, what for, and what the exchange does not kn
         raise TtsUnavailable("no token service is configured")
     if client is None:
         raise NotReady("no identity is loaded to ask the token service with")
-    if ask.is_plain:
-        want = Want(client, ask.scopes)
-    else:
-        if ask.needs_body and exchange.hold is None:
-            exchange.wait_for_body(limit_bytes)
-        if exchange.hold is not None and exchange.hold.body is None:
-            return None
-        facts = facts_of(exchange, source, route)
-        facts.lines = exchange.lines
-        want = ask.want(facts, client)
+    want = _want(exchange, ask, client, limit_bytes, source, route)
+    if want is None:
+        return None
     raw = service.recall(want, exchange.runtime.now())
     if raw is not None:
         exchange.head.lines = ask.without(exchange.head.lines)
@@ -59,6 +52,19 @@ def trade(  # what it is asked with, what for, and what the exchange does not kn
         raise TtsUnavailable("the token service gave no token that is still good")
     exchange.learned = True
     return service.obtain(want)
+
+
+def _want(exchange: Exchange, ask: Ask, client: str, limit_bytes: int, source: str, route: str) -> Want | None:
+    """Say what is wanted; None while the body is read."""
+    if ask.is_plain:
+        return Want(client, ask.scopes)
+    if ask.needs_body and exchange.hold is None:
+        exchange.wait_for_body(limit_bytes)
+    if exchange.hold is not None and exchange.hold.body is None:
+        return None
+    facts = facts_of(exchange, source, route)
+    facts.lines = exchange.lines
+    return ask.want(facts, client)
 
 
 def facts_of(exchange: Exchange, source: str, route: str = "") -> Facts:
