@@ -103,7 +103,8 @@ class Doors:
         if listener is None:
             raise RuntimeError("a sidecar has at least one listener")
         limits = listener.listener.limits
-        return Pool(endpoint, settings, limits, self._dialer, self._foundation.deadlines, time.monotonic, held=held)
+        on = self._foundation
+        return Pool(endpoint, settings, limits, self._dialer, on.deadlines, time.monotonic, held=held, keeps=not held)
 
     def _outbound_pool(self, endpoint: Endpoint) -> Pool:
         if self._settings.outbound is None:
@@ -132,10 +133,12 @@ class Doors:
         self._dialer.judge_anew()
 
     def known_as(self, spiffe_id: str) -> None:
-        """Another identity is ours: the app's connections go by it. A peer's stays with the one that it has seen."""
+        """Another identity is ours: the app's connections go by it. A peer's names the one that it has seen."""
         if spiffe_id == self._known_as:
             return
         self._known_as = spiffe_id
+        if self.inbound_door is not None:
+            self.inbound_door.known_as = spiffe_id
         self.pools.retire()  # over there we are somebody else by what is open
         for _, listener in self.listeners():
             if listener.direction == "outbound":

@@ -88,7 +88,8 @@ class Downstream(Client):
 
     def again(self, exchange: Exchange) -> None:
         """Take them again; the rules may have changed meanwhile."""
-        exchange.account = self.account
+        if exchange.account is not self.account:  # what these miss, and want to see, is not known yet
+            exchange.account, exchange.learned, exchange.shown = self.account, False, None
         self.on_request(exchange)
 
     # ---- transport callbacks
@@ -219,7 +220,6 @@ class Downstream(Client):
 
     def _wait(self, exchange: Exchange | None) -> None:
         """Set the deadline for what must come next."""
-        timeouts = self._timeouts
         if self._ended:  # no more will come: at best this is between two messages
             self.abort() if exchange is not None else self.part()
         elif exchange is not None:
@@ -228,10 +228,10 @@ class Downstream(Client):
                 self._wait_for_body(exchange, anew=False)
         elif not self._decoder.in_head:
             self._in_head = False
-            self.deadline = self.runtime.clock() + timeouts.idle_s
+            self.deadline = self.runtime.clock() + self._timeouts.idle_s
         elif not self._in_head:
             self._in_head = True
-            self.deadline = self.runtime.clock() + timeouts.head_s  # once: bytes that drip do not move it
+            self.deadline = self.runtime.clock() + self._timeouts.head_s  # once: bytes that drip do not move it
 
     def _wait_for_body(self, exchange: Exchange, *, anew: bool) -> None:
         now, pace = self.runtime.clock(), self._body_pace

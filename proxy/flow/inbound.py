@@ -88,6 +88,7 @@ class Inbound:
         self.withdrawal = withdrawal
         self.acquaintances = Acquaintances()
         self.proofs: Proofs | None = None  # of the newest round of judging
+        self.known_as: str | None = None  # whatever a peer that stays has seen
         self._contexts = contexts
 
     def context(self) -> ssl.SSLContext:
@@ -134,8 +135,7 @@ class InboundConnection(Downstream):
         self._beyond = 0  # tokens beyond the Grant
         self._judged: Proofs | None = None  # the round that it has passed
         self._meter: Meter | None = None
-        self.retires_at = NEVER
-        self.ends_at = NEVER
+        self.retires_at = self.ends_at = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Identify and admit, or close before a byte reaches the app."""
@@ -147,8 +147,7 @@ class InboundConnection(Downstream):
             return
         super().connection_made(transport)
         self.account.admit(self._grant.barred)
-        left_s = self._grant.until - self.runtime.now()
-        now = self.runtime.clock()
+        left_s, now = self._grant.until - self.runtime.now(), self.runtime.clock()
         self.retires_at = now + serves_s(left_s, self._inbound.chance(), self._inbound.lifetime)
         self.ends_at = now + left_s
         self._inbound.lifetimes.add(self)
@@ -207,7 +206,8 @@ class InboundConnection(Downstream):
     def _judge_first(self, exchange: Exchange) -> bool:
         """Judge before the round has come to this connection. False where that was the end of the exchange."""
         self.judge()
-        exchange.account = self.account
+        if exchange.account is not self.account:  # as in ``again``
+            exchange.account, exchange.learned, exchange.shown = self.account, False, None
         return not exchange.finished
 
     def _judge_tunnel(self, now: float) -> None:
@@ -229,12 +229,13 @@ class InboundConnection(Downstream):
 
     def enter(self, tunnel: Tunnel, first: bytes) -> None:
         """Become one end of a tunnel, where it is allowed still: its turn to be judged may not have come yet."""
-        exchange = self.exchange
+        exchange, refusal = self.exchange, GrantEnded("the peer of this connection is trusted no more")
         self._tunnel, self.tunnelled, self.exchange = tunnel, exchange, None
+        tunnel.failure = refusal  # should it end here, for no other reason
         self.judge()
         if not self._grant.until:
-            tunnel.end(GrantEnded("the peer of this connection is trusted no more"))
-        self.exchange = exchange
+            tunnel.end(refusal)
+        self.exchange, tunnel.failure = exchange, None
         if exchange is None or not exchange.finished:
             super().enter(tunnel, first)
         else:
@@ -372,9 +373,9 @@ class InboundConnection(Downstream):
         route = route_that_trades(self._grant, head.method, head.target, self.runtime.now())
         if route is None or route.ask is None:
             return one_token(brought)
-        limit_bytes = self.listener.settings.held_body_bytes
-        service = self._inbound.transactions.service
-        found = trade(exchange, route.ask, service, limit_bytes, self._source(), route.template.path)
+        inbound, limit_bytes = self._inbound, self.listener.settings.held_body_bytes
+        service, where = inbound.transactions.service, route.template.path
+        found = trade(exchange, route.ask, service, limit_bytes, self._source(), where, inbound.known_as)
         if isinstance(found, bytes):
             return found
         if found is not None:

@@ -110,7 +110,7 @@ class OutboundConnection(Downstream):
         if permit is not None and permit.destination == newest.destination:
             return True
         head.lines = exchange.lines
-        exchange.learned = False
+        exchange.learned, exchange.token, exchange.carried = False, None, b""
         return False
 
     def _token(self, exchange: Exchange, destination: Destination) -> bytes | None:

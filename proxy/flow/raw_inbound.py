@@ -7,7 +7,7 @@ only when its connection is there is the tunnel open.
 
 from typing import Final
 
-from proxy.errors import GrantEnded, ProxyError, TokenUnknownKey
+from proxy.errors import GrantEnded, ProxyError, SiblingUnavailable, TokenUnknownKey
 from proxy.flow.downstream import Downstream
 from proxy.flow.exchange import Exchange
 from proxy.flow.inbound import Inbound, InboundConnection
@@ -40,12 +40,13 @@ class RawInbound(Inbound):
 class RawInboundConnection(InboundConnection):
     """One connection of a peer: a CONNECT, then its tunnel."""
 
-    __slots__ = ("_opening",)
+    __slots__ = ("_opening", "_used")
 
     def __init__(self, listener: Owner[Downstream], inbound: Inbound) -> None:
         super().__init__(listener, inbound)
         self._decoder = ConnectDecoder(listener.settings.limits)
         self._opening: Opening | None = None
+        self._used = ""  # the route that its transaction was used for
 
     def _begin(self, head: RequestHead) -> None:
         exchange = ToApp(self, self.runtime, head, self.account, self._timeouts)
@@ -68,11 +69,9 @@ class RawInboundConnection(InboundConnection):
             raw = b"" if brought is None else one_token(brought)
             exchange.token = token = inbound.authenticator.authenticate(raw, now) if raw else None
             exchange.permit = permit = self._permit(exchange, token, now)
-            if permit.once and token is not None:
-                if not inbound.uses.begin():
-                    self.listener.follow_up(self, exchange, inbound.uses.turn())
-                    return
-                inbound.uses.use(permit.once, token.txn, token.exp + inbound.authenticator.skew_s, now)
+            if not self._use(permit, token, now):
+                self.listener.follow_up(self, exchange, inbound.uses.turn())
+                return
         except TokenUnknownKey as error:
             if exchange.learned:
                 exchange.fail(error)
@@ -96,6 +95,17 @@ class RawInboundConnection(InboundConnection):
             exchange.shown = facts_of(exchange, self._source())
         return permit_tunnel(self._grant, target, token, now, exchange.shown)
 
+    def _use(self, permit: Permit, token: TxnToken | None, now: float) -> bool:
+        """Use the transaction for a route that takes each once; False: another process has the list."""
+        if not permit.once or token is None or permit.once == self._used:
+            return True
+        uses = self._inbound.uses
+        if not uses.begin():
+            return False
+        uses.use(permit.once, token.txn, token.exp + self._inbound.authenticator.skew_s, now)
+        self._used = permit.once
+        return True
+
     def _judge_tunnel(self, now: float) -> None:
         """Judge what was opened or is about to be: another policy may allow it less, or not at all."""
         opening = self._opening
@@ -114,14 +124,17 @@ class RawInboundConnection(InboundConnection):
             opening.tunnel.restrict(opening.tunnel_ends_at, opening.tunnel_max_bytes)
 
     def still_holds(self, exchange: Exchange) -> bool:
-        """Judge what is about to be opened, where its turn has not come yet."""
+        """Judge what is about to be opened, where its turn has not come yet; and use what newer rules take once."""
         self.judge()
         exchange.account = self.account
+        token, permit, now = exchange.token, exchange.permit, self.runtime.now()
         try:
-            if exchange.token is not None:
-                self._inbound.authenticator.recheck(exchange.token, self.runtime.now())
+            if token is not None:
+                self._inbound.authenticator.recheck(token, now)
             if not self._grant.until:
                 raise GrantEnded(_ENDED)
+            if permit is not None and not exchange.finished and not self._use(permit, token, now):
+                raise SiblingUnavailable("by other rules it is taken once, and another process has the list of uses")
         except ProxyError as error:
             exchange.fail(error)
         return not exchange.finished

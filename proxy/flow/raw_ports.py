@@ -75,6 +75,7 @@ class RawPorts:
             self._dialer,
             self._runtime.deadlines,
             self._runtime.clock,
+            keeps=False,
         )
 
     def take(self, settings: Sequence[TcpSettings], trust_domain: str) -> None:

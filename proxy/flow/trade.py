@@ -18,31 +18,32 @@ Traded = bytes | Coroutine[Any, Any, bytes] | None
 """The token; or what has to be awaited for it; or None while the body is read. In both cases the step comes again."""
 
 
-def trade(  # what it is asked with, what for, and the facts that the exchange does not know
-    exchange: Exchange, ask: Ask, service: TokenService | None, limit_bytes: int, source: str = "", route: str = ""
+def trade(  # what it is asked with, what for, and what the exchange does not know
+    exchange: Exchange,
+    ask: Ask,
+    service: TokenService | None,
+    limit_bytes: int,
+    source: str = "",
+    route: str = "",
+    client: str | None = None,
 ) -> Traded:
     """Give the token for a request; ``limit_bytes`` of a body are read, ``source`` and ``route`` are facts.
+
+    ``client`` is who we are, where the account names who we were: the service compares it with our certificate.
 
     Raises:
         TtsUnavailable, NotReady, BodyTooLarge, FactUnusable, AccessTokenMissing, AccessTokenMalformed: as their
             docstrings say.
 
     """
-    client = exchange.account.local
+    client = client or exchange.account.local
     if service is None:
         raise TtsUnavailable("no token service is configured")
     if client is None:
         raise NotReady("no identity is loaded to ask the token service with")
-    if ask.is_plain:
-        want = Want(client, ask.scopes)
-    else:
-        if ask.needs_body and exchange.hold is None:
-            exchange.wait_for_body(limit_bytes)
-        if exchange.hold is not None and exchange.hold.body is None:
-            return None
-        facts = facts_of(exchange, source, route)
-        facts.lines = exchange.lines
-        want = ask.want(facts, client)
+    want = _want(exchange, ask, client, limit_bytes, source, route)
+    if want is None:
+        return None
     raw = service.recall(want, exchange.runtime.now())
     if raw is not None:
         exchange.head.lines = ask.without(exchange.head.lines)
@@ -51,6 +52,19 @@ def trade(  # what it is asked with, what for, and the facts that the exchange d
         raise TtsUnavailable("the token service gave no token that is still good")
     exchange.learned = True
     return service.obtain(want)
+
+
+def _want(exchange: Exchange, ask: Ask, client: str, limit_bytes: int, source: str, route: str) -> Want | None:
+    """Say what is wanted; None while the body is read."""
+    if ask.is_plain:
+        return Want(client, ask.scopes)
+    if ask.needs_body and exchange.hold is None:
+        exchange.wait_for_body(limit_bytes)
+    if exchange.hold is not None and exchange.hold.body is None:
+        return None
+    facts = facts_of(exchange, source, route)
+    facts.lines = exchange.lines
+    return ask.want(facts, client)
 
 
 def facts_of(exchange: Exchange, source: str, route: str = "") -> Facts:

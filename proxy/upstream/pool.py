@@ -26,7 +26,9 @@ class Pool:
         clock: Callable[[], float],
         *,
         held: bool = False,
+        keeps: bool = True,
     ) -> None:
+        """Make it; one of raw TCP ``keeps`` none, for each tunnel opens its own: what no tunnel came of is closed."""
         self._held = held  # connections of raw TCP: see ``Upstream``
         self.endpoint = endpoint
         self.retired = False
@@ -37,7 +39,8 @@ class Pool:
         self._deadlines = deadlines
         self._clock = clock
         self._connections: set[Upstream] = set()
-        self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, settings.max_idle)
+        max_idle = settings.max_idle if keeps else 0
+        self.ledger: Ledger[Upstream] = Ledger(settings.max_connections, max_idle)
 
     def lend(self, now: float) -> Upstream | None:
         """Give an idle connection at once, or None: then ``open`` one. ``now`` is on the loop's clock."""
@@ -49,13 +52,16 @@ class Pool:
         return upstream
 
     async def open(self) -> Upstream:
-        """Open a new connection and lend it.
+        """Open a new connection and lend it; where no more may be, one that was given back meanwhile.
 
         Raises:
             UpstreamOverloaded: ``max_connections`` are in use. What ``Dialer.dial`` raises.
 
         """
         if not self.ledger.may_open():
+            upstream = self.lend(self._clock())
+            if upstream is not None:
+                return upstream
             raise UpstreamOverloaded(f"all {self._settings.max_connections} connections to {self.endpoint} are in use")
         self.ledger.opening()
         try:

@@ -81,6 +81,11 @@ class Bench:
         settings = load_text(self.text.replace(old, new), self.folder, {})
         self.sidecar.take(settings.policy, settings.destinations, compile_policy(settings.policy, "example.org"))
 
+    def become(self, name: str) -> None:
+        """Take the SVID of another workload."""
+        write_svid(self.folder, CA.svid(f"spiffe://example.org/{name}"), CA)
+        self.sidecar.source.load()  # type: ignore[attr-defined]  # it reads files
+
     def inbound(self) -> tuple[InboundConnection, Kept]:
         """A connection of ``edge``."""
         door, listener = self.doors.inbound_door, self.doors.inbound

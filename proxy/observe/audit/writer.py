@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 LATER_S: Final = 60.0
 """Between two attempts to move a file aside, or to follow one that was moved: meanwhile the open one is written."""
 
+_NOBODY: Final[tuple[str, tuple[bytes, ...]]] = ("", ())
+
 Item = AuditRecord | PolicyNote
 
 
@@ -77,7 +79,7 @@ class Writer:
         self._told_trouble = ""
         self._unsigned = 0  # lines since the last checkpoint
         self._signed_at = monotonic()
-        self._shown_key = ""  # whose certificates stand in this file
+        self._shown = _NOBODY  # whose certificates stand in this file
         self._retry_at = 0.0
         self._move_at = 0.0
         found = take_up(file, chain_id, now())
@@ -235,7 +237,7 @@ class Writer:
     def _begin_file(self, why: str, torn: bytes) -> None:
         _log.info("audit: goes on in a file that was %s", why)
         self._began = self._now()
-        self._shown_key = ""
+        self._shown = _NOBODY
         self._seal(f'"kind":"continue",{self._at()},"chain":"{self._chain.id}","why":"{why}"{_torn(torn)}')
 
     def _beginning(self, found: Found) -> str:
@@ -263,8 +265,8 @@ class Writer:
             return
         told = f'"dropped":{self._told_dropped},"sampled_out":{self.skipped}'
         body = f'"kind":"checkpoint",{self._at()},"chain":"{self._chain.id}",{told},"key":"{signer.key_id}"'
-        if self._shown_key != signer.key_id:
-            self._shown_key = signer.key_id
+        if self._shown != (signer.key_id, signer.certificates):  # a key may outlive its certificates
+            self._shown = signer.key_id, signer.certificates
             if signer.certificates:
                 body += ',"certificates":[' + ",".join(f'"{der.hex()}"' for der in signer.certificates) + "]"
         signature = signer.sign(self._chain.unsigned(body)).hex()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from support.doors import CONFIG, Bench, settle
 
+from proxy.flow.account import Account
 from proxy.flow.raw_inbound import RawInboundConnection
-from proxy.policy.revocation import Entry, Kind
+from proxy.policy.revocation import Ending, Entry, Kind
 from proxy.tls.proofs import Proofs
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -125,6 +126,21 @@ async def test_a_destination_that_has_moved_gets_all_of_it(bench: Bench, length:
     assert received["127.0.0.1:4"] == b""
     sent, _, rest = received["127.0.0.1:5"].partition(b"\r\n\r\n")
     assert (sent.count(b"Txn-Token: a.b.c"), sent.count(b"tracestate"), rest) == (1, 0, body)
+
+
+async def test_a_token_that_did_not_go_out_after_all_ends_nothing(bench: Bench) -> None:
+    """Its destination is one outside of the mesh now, which gets none; then the token is taken back."""
+    connection, _ = bench.outbound()
+    connection.data_received(bench.request())
+    await settle()
+    bench.take("spiffe_id: spiffe://example.org/ledger, propagate: tracestate", "protection: plain")
+    await bench.opens()
+    assert [b"Txn-Token" in sent for sent in bench.received().values()] == [False]
+    sub = Entry(kind=Kind.SUB, value=str(bench.mint.claims()["sub"]), ending=Ending.CUT)
+    bench.sidecar._revocations._ledger.put("admin", [sub])
+    await settle()
+    assert connection.exchange is not None
+    assert not connection.exchange.finished
 
 
 async def test_other_destinations_are_nothing_to_it(bench: Bench) -> None:
@@ -269,3 +285,67 @@ async def test_a_tunnel_that_is_not_open_yet(bench: Bench) -> None:
         assert b"200 OK" not in transport.sent
         bench.take("CONNECT db", "CONNECT db")
         await settle()
+
+
+@raw
+async def test_a_tunnel_that_is_to_be_used_once_by_now_is_used(bench: Bench) -> None:
+    """As a request is: the next one with this transaction is refused."""
+    request, route = connect(bench), '"CONNECT db:5432", scopes: [orders.read]'
+    connection, transport = bench.inbound()
+    connection.data_received(request)
+    await settle()
+    bench.take(route, route + ", once: true")
+    await bench.opens()
+    assert b"200 OK" in transport.sent
+    other, transport = bench.inbound()
+    other.data_received(request)
+    await settle()
+    assert b'"transaction_replayed"' in transport.sent
+
+
+@raw
+async def test_what_was_opened_for_a_tunnel_that_never_was_does_not_stay(bench: Bench) -> None:
+    """Nobody is ever lent it: it would be one of the few connections that the app has to give, for nothing."""
+    connection, _ = bench.inbound()
+    connection.data_received(connect(bench))
+    await settle()
+    connection.connection_lost(None)
+    await bench.opens()
+    assert bench.opened[0][1].recv(1) == b""
+    assert bench.doors.inbound_door is not None
+    assert not bench.doors.inbound_door.pool.ledger.open
+
+
+async def test_a_websocket_that_never_opened_is_not_written_down_as_allowed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its peer is found to be named no more when the app takes it: the record says so."""
+    written: list[str] = []
+    monkeypatch.setattr(Account, "close", lambda *_told: written.append("allow"))
+    monkeypatch.setattr(Account, "fail", lambda _account, _facts, error, _now: written.append(error.reason))
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request(more=UPGRADE))
+    await bench.opens()
+    assert bench.doors.inbound_door is not None
+    monkeypatch.setattr(bench.doors.inbound_door.lifetimes, "judge", lambda _judge: None)
+    bench.take("/edge]", "/front]")
+    bench.opened[0][1].sendall(SWITCH)
+    await settle()
+    assert b"101" not in transport.sent
+    assert written == ["grant_ended"]
+
+
+ONE_AT_A_TIME = CONFIG.replace("inbound: {", "limits: {upstream_connections: 1}\ninbound: {")
+
+
+@pytest.mark.parametrize("bench", [ONE_AT_A_TIME], indirect=True)
+async def test_the_one_behind_it_gets_the_connection_that_it_did_not_need(bench: Bench) -> None:
+    """A request that is refused gives its connection back; the next of the pipeline is not told that all are in use."""
+    connection, transport = bench.inbound()
+    connection.data_received(bench.request("GET /orders/1 HTTP/1.1") + bench.request("GET /others/2 HTTP/1.1"))
+    await settle()
+    bench.take("GET /orders", "GET /others")
+    await bench.opens()
+    assert transport.sent.count(b"HTTP/1.1 ") == 1
+    assert b'"route_not_allowed"' in transport.sent
+    assert [sent.count(b"GET /others/2") for sent in bench.received().values()] == [1]

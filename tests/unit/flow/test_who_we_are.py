@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from support.doors import CA, CONFIG, Bench, settle
-from support.pki import write_svid
+from support.doors import CONFIG, Bench, settle
 
+from proxy.net.deadlines import NEVER
 from proxy.tokens.tts import TokenService, Want
 
 ASKING = CONFIG.replace("propagate: tracestate", "token: {scope: ledger.read}").replace(
@@ -29,19 +29,15 @@ def _wants(monkeypatch: pytest.MonkeyPatch) -> list[Want]:
 
 
 @pytest.fixture(name="bench")
-async def _bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path, ASKING)
+async def _bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path, getattr(request, "param", ASKING))
     monkeypatch.setattr(made.doors._dialer, "dial", made.dial)
     yield made
     await made.sidecar.close()
     for _, other in made.opened:
         other.close()
-
-
-def become(bench: Bench, name: str) -> None:
-    """Take the SVID of another workload."""
-    write_svid(bench.folder, CA.svid(f"spiffe://example.org/{name}"), CA)
-    bench.sidecar.source.load()  # type: ignore[attr-defined]  # it reads files
 
 
 @pytest.mark.parametrize("is_early", [True, False])
@@ -50,7 +46,7 @@ async def test_the_token_service_is_asked_by_who_we_are(bench: Bench, wants: lis
     if is_early:
         bench.sidecar.foundation.store.withdraw()
     connection, transport = bench.outbound()
-    become(bench, "other")
+    bench.become("other")
     connection.data_received(REQUEST)
     await bench.opens()
     assert [want.client for want in wants] == ["spiffe://example.org/other"], transport.sent
@@ -63,7 +59,7 @@ async def test_what_waits_for_a_connection_goes_on(bench: Bench, wants: list[Wan
     connection, _ = bench.outbound()
     connection.data_received(REQUEST)
     await settle()
-    become(bench, "other")
+    bench.become("other")
     await bench.opens()
     assert len(wants) == 1
     assert bench.received()["127.0.0.1:4"].count(b"GET ") == 1
@@ -74,7 +70,7 @@ async def test_what_is_open_in_the_old_name_is_not_lent_in_the_new_one(bench: Be
     connection, transport = bench.outbound()
     await bench.opens()
     for name, opened in (("orders", 1), ("orders", 1), ("other", 2), ("other", 2)):
-        become(bench, name)
+        bench.become(name)
         connection.data_received(REQUEST)
         await settle()
         assert len(bench.opened) == opened
@@ -85,3 +81,38 @@ async def test_what_is_open_in_the_old_name_is_not_lent_in_the_new_one(bench: Be
     assert bench.opened[0][1].recv(1 << 20).count(b"GET ") == 2
     assert bench.opened[0][1].recv(1) == b""
     assert len(wants) == 4
+
+
+async def test_what_was_lent_in_the_old_name_is_still_withdrawn(bench: Bench, wants: list[Want]) -> None:
+    """Its destination is taken away after our identity became another one: it ends as any other does."""
+    connection, _ = bench.outbound()
+    connection.data_received(REQUEST)
+    await bench.opens()
+    assert len(wants) == 1
+    assert connection.exchange is not None
+    upstream = connection.exchange.upstream
+    assert upstream is not None
+    bench.become("other")
+    assert bench.doors.pools.open == 1
+    bench.take("host: ledger", "host: elsewhere")
+    assert upstream.ends_at < NEVER
+    upstream.end()
+    await settle()
+    assert not bench.doors.pools.open
+
+
+EDGE = ASKING.replace("orders.read]}]", "orders.read], exchange: {scope: orders.read}}]")
+
+
+@pytest.mark.parametrize("bench", [EDGE], indirect=True)
+async def test_a_peer_that_stays_is_asked_for_by_who_we_are(bench: Bench, wants: list[Want]) -> None:
+    """The service compares who asks with our certificate, which is the new one; the peer has seen the old one."""
+    connection, _ = bench.inbound()
+    for name in ("orders", "other"):
+        bench.become(name)
+        connection.account.local = "spiffe://example.org/orders"
+        connection.data_received(b"GET /orders/17 HTTP/1.1\r\nHost: orders\r\nAuthorization: Bearer a.b.c\r\n\r\n")
+        await settle()
+        assert wants.pop().client == f"spiffe://example.org/{name}"
+        connection.exchange = None
+    assert connection.account.local == "spiffe://example.org/orders"

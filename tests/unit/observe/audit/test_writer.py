@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.audit import RECORD, SIGNER, drain, lines, read_again, whole, writer
+from support.audit import KEY, RECORD, SIGNER, drain, lines, read_again, whole, writer
 
 from proxy.observe.audit import writer as room
+from proxy.observe.audit.signer import KeySigner
 from proxy.observe.audit.writer import BATCH, Writer
 
 
@@ -322,6 +323,18 @@ def test_without_a_key_nothing_is_signed_until_there_is_one(tmp_path: Path) -> N
     put(made, 1)
     made.close()
     assert whole(read_again(path))
+
+
+def test_a_key_that_stays_with_other_certificates(tmp_path: Path) -> None:
+    """An SVID may be renewed without a new key: by the certificates of the old one its checkpoints would not hold."""
+    path, shown = tmp_path / "a.log", [(b"old",), (b"old",), (b"new", b"ca"), (b"new", b"ca")]
+    made = writer(path, lambda: KeySigner(KEY, shown[0]), checkpoint_lines=1)
+    found = []
+    while shown:
+        put(made, 1)
+        found.append(lines(path)[-1].get("certificates"))
+        shown.pop(0)
+    assert found == [[b"old".hex()], None, [b"new".hex(), b"ca".hex()], None]
 
 
 def test_a_record_that_cannot_be_written_is_one_that_is_dropped(
