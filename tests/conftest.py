@@ -1,6 +1,7 @@
 """What every test may ask for, and how all of them run."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -18,6 +19,11 @@ REQUIRED = os.environ.get("SVIDECAR_SHARED_REQUIRED") == "1"
 settings.register_profile("house", deadline=None)
 settings.register_profile("house-ci", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.load_profile("house-ci" if os.environ.get("CI") else "house")
+
+# A shell starts what goes on in the background with SIGINT ignored, and so would every process that a test starts: one
+# that is to end by it would not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
