@@ -101,9 +101,11 @@ def _real(text: str) -> float:
     return value
 
 
-def _exact_real(text: str) -> float:
+def _exact_real(text: str) -> object:  # of a float, compiled code would give the number without its mark
     value = _real(text)
-    return value if same_number(text, repr(value)) else Inexact(value)
+    if same_number(text, repr(value)):
+        return value
+    return Inexact(value)
 
 
 def _constant(_name: str) -> float:
